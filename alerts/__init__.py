@@ -1,0 +1,1 @@
+"""Prometheus rules, the Prometheus and Alertmanager configuration, and their rendering."""

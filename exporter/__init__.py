@@ -1,0 +1,1 @@
+"""What runs on every node: probes, checks and the metrics they yield."""

@@ -1,0 +1,1 @@
+"""The emulated cluster: real Debian machines in network namespaces, wires, faults."""

@@ -1,0 +1,1 @@
+"""What runs at the controller: facts -> plan -> apply -> verify -> commit, over SSH."""

@@ -1,0 +1,31 @@
+"""The declared cluster: load, validate, derive. Pure: no I/O but reading the file."""
+
+from smolmon.cluster.load import ClusterError, load, parse
+from smolmon.cluster.model import (
+    Cabling,
+    Cluster,
+    Expectation,
+    Internet,
+    Kind,
+    Member,
+    Node,
+    Platform,
+    Segment,
+    Server,
+)
+
+__all__ = [
+    "Cabling",
+    "Cluster",
+    "ClusterError",
+    "Expectation",
+    "Internet",
+    "Kind",
+    "Member",
+    "Node",
+    "Platform",
+    "Segment",
+    "Server",
+    "load",
+    "parse",
+]

@@ -1,0 +1,100 @@
+"""YAML whose every value knows the line it stands on.
+
+Scalars stay text, exactly as written: YAML 1.1 would read the MAC address 11:22:33:44:55:56 as a
+number in base 60, and the node name `no` as false.
+"""
+
+from __future__ import annotations
+
+import yaml
+from attrs import frozen
+
+
+@frozen
+class Problem:
+    """One thing wrong with a file: where, what, and how to put it right."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        key = f"{self.key}: " if self.key else ""
+        return f"{self.file}:{self.line}: {key}{self.message}"
+
+
+@frozen
+class Place:
+    """A value and where it stands. `value` is None, text, a mapping or a sequence of places."""
+
+    value: str | dict[str, Place] | list[Place] | None
+    line: int
+    key: str  # dotted path from the top: nodes.pi4.address
+
+    @property
+    def shape(self) -> str:
+        """What a person would call this value."""
+        if self.value is None:
+            return "nothing"
+        return {str: "text", dict: "a mapping", list: "a list"}[type(self.value)]
+
+
+class YamlError(ValueError):
+    """The text is not usable YAML; carries one Problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+def read(text: str, file: str) -> Place:
+    """Parse `text`. Raises YamlError for bad syntax, duplicate keys and keys that are not text."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return _place(node, "", file, 0) if node else Place(None, 1, "")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        said = error.problem or "cannot be read"
+        raise YamlError(Problem(file, line, "", f"not valid YAML: {said}")) from error
+    except yaml.YAMLError as error:
+        said = str(error).splitlines()[0]
+        raise YamlError(Problem(file, 1, "", f"not valid YAML: {said}")) from error
+
+
+_DEEPEST = 20  # a cluster file needs five; more is an alias that contains itself
+
+
+def _place(node: yaml.Node, key: str, file: str, depth: int) -> Place:
+    line = node.start_mark.line + 1
+    if depth > _DEEPEST:
+        raise YamlError(Problem(file, line, key, "is nested too deeply"))
+    if isinstance(node, yaml.ScalarNode):
+        empty = node.tag == "tag:yaml.org,2002:null"
+        return Place(None if empty else node.value, line, key)
+    if isinstance(node, yaml.SequenceNode):
+        return Place(
+            [_place(item, f"{key}[{i}]", file, depth + 1) for i, item in enumerate(node.value)],
+            line,
+            key,
+        )
+    entries: dict[str, Place] = {}
+    for name, value in node.value:
+        if not isinstance(name, yaml.ScalarNode):
+            raise YamlError(Problem(file, name.start_mark.line + 1, key, "a key must be text"))
+        path = f"{key}.{name.value}" if key else name.value
+        if name.value in entries:
+            first = entries[name.value].line
+            raise YamlError(
+                Problem(
+                    file,
+                    name.start_mark.line + 1,
+                    path,
+                    f"stands here for the second time (first on line {first}); keep one",
+                )
+            )
+        # A mapping's own line is that of its key: that is where a reader looks.
+        inner = _place(value, path, file, depth + 1)
+        entries[name.value] = Place(inner.value, name.start_mark.line + 1, path)
+    return Place(entries, line, key)
