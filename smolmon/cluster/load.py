@@ -55,7 +55,8 @@ def load(path: Path) -> Cluster:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         why = error.strerror or str(error)
-        raise ClusterError([Problem(str(path), 1, "", f"cannot be read: {why}")]) from error
+        message = f"cannot be read: {why}; name the cluster file with --cluster FILE"
+        raise ClusterError([Problem(str(path), 1, "", message)]) from error
     except UnicodeDecodeError as error:
         raise ClusterError([Problem(str(path), 1, "", "is not UTF-8 text")]) from error
     return parse(text, str(path))

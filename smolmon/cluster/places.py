@@ -52,7 +52,7 @@ def read(text: str, file: str) -> Place:
     """Parse `text`. Raises YamlError for bad syntax, duplicate keys and keys that are not text."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        return _place(node, "", file, 0) if node else Place(None, 1, "")
+        return _Walk(file).place(node, "", 0) if node else Place(None, 1, "")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -63,38 +63,43 @@ def read(text: str, file: str) -> Place:
         raise YamlError(Problem(file, 1, "", f"not valid YAML: {said}")) from error
 
 
-_DEEPEST = 20  # a cluster file needs five; more is an alias that contains itself
+# A cluster file needs five levels and some thousand values; more is an alias that holds itself.
+_DEEPEST = 20
+_MOST = 200_000
 
 
-def _place(node: yaml.Node, key: str, file: str, depth: int) -> Place:
-    line = node.start_mark.line + 1
-    if depth > _DEEPEST:
-        raise YamlError(Problem(file, line, key, "is nested too deeply"))
-    if isinstance(node, yaml.ScalarNode):
-        empty = node.tag == "tag:yaml.org,2002:null"
-        return Place(None if empty else node.value, line, key)
-    if isinstance(node, yaml.SequenceNode):
-        return Place(
-            [_place(item, f"{key}[{i}]", file, depth + 1) for i, item in enumerate(node.value)],
-            line,
-            key,
-        )
-    entries: dict[str, Place] = {}
-    for name, value in node.value:
-        if not isinstance(name, yaml.ScalarNode):
-            raise YamlError(Problem(file, name.start_mark.line + 1, key, "a key must be text"))
-        path = f"{key}.{name.value}" if key else name.value
-        if name.value in entries:
-            first = entries[name.value].line
-            raise YamlError(
-                Problem(
-                    file,
-                    name.start_mark.line + 1,
-                    path,
-                    f"stands here for the second time (first on line {first}); keep one",
-                )
-            )
-        # A mapping's own line is that of its key: that is where a reader looks.
-        inner = _place(value, path, file, depth + 1)
-        entries[name.value] = Place(inner.value, name.start_mark.line + 1, path)
-    return Place(entries, line, key)
+class _Walk:
+    """Turns YAML's nodes into places."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.seen = 0
+
+    def wrong(self, line: int, key: str, message: str) -> YamlError:
+        return YamlError(Problem(self.file, line, key, message))
+
+    def place(self, node: yaml.Node, key: str, depth: int) -> Place:
+        line = node.start_mark.line + 1
+        self.seen += 1
+        if depth > _DEEPEST or self.seen > _MOST:
+            raise self.wrong(line, key, "is nested too deeply, or repeated too often by aliases")
+        if isinstance(node, yaml.ScalarNode):
+            empty = node.tag == "tag:yaml.org,2002:null"
+            return Place(None if empty else node.value, line, key)
+        if isinstance(node, yaml.SequenceNode):
+            items = enumerate(node.value)
+            return Place([self.place(n, f"{key}[{i}]", depth + 1) for i, n in items], line, key)
+        entries: dict[str, Place] = {}
+        for name, value in node.value:
+            # A mapping's own line is that of its key: that is where a reader looks.
+            line_of_key = name.start_mark.line + 1
+            if not isinstance(name, yaml.ScalarNode):
+                raise self.wrong(line_of_key, key, "a key must be text")
+            path = f"{key}.{name.value}" if key else name.value
+            if name.value in entries:
+                first = entries[name.value].line
+                again = f"stands here for the second time (first on line {first}); keep one"
+                raise self.wrong(line_of_key, path, again)
+            inner = self.place(value, path, depth + 1)
+            entries[name.value] = Place(inner.value, line_of_key, path)
+        return Place(entries, line, key)

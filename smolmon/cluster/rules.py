@@ -175,7 +175,7 @@ def _home_router(cluster: Cluster) -> Iterator[Finding]:
 def _single_points(cluster: Cluster) -> Iterator[Finding]:
     for segment in cluster.routed:
         if segment.cabling is Cabling.CHAIN and len(segment.members) > 2:
-            middle = " and ".join(m.node for m in segment.members[1:-1])
+            middle = " or ".join(m.node for m in segment.members[1:-1])
             yield (
                 f"segments.{segment.name}.cabling",
                 f"without {middle} the chain falls apart; nothing can route around it",
