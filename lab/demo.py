@@ -1,0 +1,200 @@
+"""The demonstration: the guide's cluster boots, breaks, says what broke, and is healed.
+
+A client of the `smolmon lab` command, like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import click
+
+from smolmon.cluster import Cluster, load
+from smolmon.cluster.picture import BAD, GOOD, Remark, draw
+
+T = TypeVar("T")
+
+COLOURS = {GOOD: "green", BAD: "red"}
+PATIENCE = 180.0  # seconds; far beyond what anything here needs
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--keep", is_flag=True, help="Leave the cluster running at the end.")
+@click.option("--cluster", "cluster_file", metavar="FILE", help="Another cluster than the guide's.")
+@click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    help="Divide every waiting time of the alert rules by this.",
+)
+@click.option("--suite", default="bookworm", show_default=True, help="The nodes' Debian release.")
+def main(keep: bool, cluster_file: str | None, speed: float, suite: str) -> None:
+    """Show smolmon at work on an emulated cluster: provisioned, broken, diagnosed, healed."""
+    path = Path(cluster_file) if cluster_file else Path(str(files("smolmon"))).parent / GUIDE
+    started = False
+    try:
+        up = ["up", "--cluster", str(path), "--speed", f"{speed:g}", "--suite", suite]
+        say("1. The cluster boots, and `smolmon setup` provisions it over SSH")
+        started = True
+        run("lab", *up)
+        show(load(path), keep)
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)
+    finally:
+        if started and not keep:
+            run("lab", "down", check=False)
+
+
+GUIDE = Path("examples/guide.yaml")
+
+
+def show(cluster: Cluster, keep: bool) -> None:
+    """The part that has a cluster to show."""
+    monitor = ask("lab", "status")["monitor"]
+    say("2. Every node reports: the path to the training server, as measured from each")
+    wait("every node reaches the server", lambda: all_reach(monitor, cluster))
+    picture(cluster, remarks(monitor, cluster))
+
+    fault, node = choose(ask("lab", "faults"))
+    say(f"3. Something breaks: {fault} on {node}")
+    begin = time.monotonic()
+    run("lab", "break", fault, "--node", node)
+    sent = wait("a notification", lambda: ask("lab", "notifications"))
+    seconds = time.monotonic() - begin
+    say(f"4. {seconds:.0f} s later, one notification")
+    notification(sent[0])
+    wait("the symptom", lambda: cut_off(monitor))
+    picture(cluster, remarks(monitor, cluster))
+    symptoms = ", ".join(sorted(cut_off(monitor)))
+    click.echo(
+        f"\n   {symptoms} cannot reach the server. The cause is known: nobody is told twice."
+    )
+
+    say("5. The repair, as the notification prints it")
+    click.secho(f"   $ {sent[0]['fix']}", bold=True)
+    run("lab", "exec", "controller", "--", "sh", "-c", sent[0]["fix"])
+    run("lab", "heal")
+    begin = time.monotonic()
+    wait("the resolution", lambda: [n for n in ask("lab", "notifications") if resolved(n)])
+    say(f"6. {time.monotonic() - begin:.0f} s later: resolved")
+    wait("every node reaches the server", lambda: all_reach(monitor, cluster))
+    picture(cluster, remarks(monitor, cluster))
+
+    everything = ask("lab", "notifications")
+    click.echo(f"\n   Sent in all: {len(everything)} (firing, resolved).")
+    if keep:
+        say("The cluster is left running")
+        for name, address in monitor.items():
+            click.echo(f"   {name:<14}{address}")
+        click.echo("   smolmon lab faults | break | heal | exec | status | down")
+
+
+def choose(faults: list[dict[str, Any]]) -> tuple[str, str]:
+    """The guide's first row, forwarding off, on the gateway furthest from the server."""
+    able = [f for f in faults if f["nodes"]]
+    fault = next((f for f in able if f["fault"] == "forwarding-off"), able[0])
+    return fault["fault"], fault["nodes"][-1]
+
+
+def remarks(monitor: Mapping[str, str], cluster: Cluster) -> dict[str, Remark]:
+    """What to say of each node: its cause, if one is active there, else its way to the server."""
+    rtt = (
+        'rate(smolmon_ping_rtt_seconds_sum{probe="server"}[30s])'
+        ' / (rate(smolmon_ping_rtt_seconds_count{probe="server"}[30s]) > 0)'
+    )
+    reached = {s["node"]: s["value"] for s in query(monitor, 'smolmon_ping_up{probe="server"}')}
+    seconds = {s["node"]: s["value"] for s in query(monitor, rtt)}
+    causes = {
+        s["node"]: s["alertname"]
+        for s in query(monitor, 'ALERTS{class="cause",alertstate="firing"}')
+    }
+    found = {
+        node: Remark(GOOD, f"reaches the server in {seconds[node] * 1e3:.2f} ms")
+        if up and node in seconds
+        else Remark(GOOD, "reaches the server")
+        if up
+        else Remark(BAD, "does not reach the server")
+        for node, up in reached.items()
+    }
+    found[cluster.server.node] = Remark(GOOD, f"training server, port {cluster.server.port}")
+    return found | {node: Remark(BAD, cause) for node, cause in causes.items()}
+
+
+def all_reach(monitor: Mapping[str, str], cluster: Cluster) -> bool:
+    """Whether every node but the server says that it reaches the server."""
+    samples = query(monitor, 'smolmon_ping_up{probe="server"} == 1')
+    return len(samples) == len(cluster.nodes) - 1
+
+
+def cut_off(monitor: Mapping[str, str]) -> set[str]:
+    """The nodes that say they do not reach the server."""
+    return {s["node"] for s in query(monitor, 'smolmon_ping_up{probe="server"} == 0')}
+
+
+def resolved(sent: Mapping[str, str]) -> bool:
+    """Whether this notification says that it is over."""
+    return sent["status"] == "resolved"
+
+
+def query(monitor: Mapping[str, str], promql: str) -> list[dict[str, Any]]:
+    """The samples of an instant query: labels, and the value under `value`."""
+    with urlopen(f"{monitor['prometheus']}/api/v1/query?query={quote(promql)}", timeout=10) as got:  # noqa: S310
+        result = json.load(got)["data"]["result"]
+    return [{**sample["metric"], "value": float(sample["value"][1])} for sample in result]
+
+
+def run(*args: str, check: bool = True) -> None:
+    """Run `smolmon`, with its output shown."""
+    sys.stdout.flush()
+    subprocess.run([sys.executable, "-m", "smolmon", *args], check=check)
+
+
+def ask(*args: str) -> Any:  # noqa: ANN401 - JSON
+    """The JSON answer of a `smolmon` command."""
+    command = [sys.executable, "-m", "smolmon", *args, "--json"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def wait(what: str, read: Callable[[], T]) -> T:
+    """What `read` gives once it is true, or the end of the demonstration."""
+    end = time.monotonic() + PATIENCE
+    while not (value := read()):
+        if time.monotonic() > end:
+            raise click.ClickException(f"not within {PATIENCE:.0f} s: {what}")
+        time.sleep(0.2)
+    return value
+
+
+def say(text: str) -> None:
+    """A heading."""
+    click.secho(f"\n{text}\n", bold=True)
+
+
+def picture(cluster: Cluster, said: Mapping[str, Remark]) -> None:
+    """Draw the cluster."""
+    for line in draw(cluster, said):
+        mark = line.remark.mark if line.remark else ""
+        click.secho(f"   {line}", fg=COLOURS.get(mark))
+
+
+def notification(sent: Mapping[str, str]) -> None:
+    """A box around what was sent."""
+    rows = [f"{sent['alert']}  ({sent['status']})", sent["summary"], f"fix: {sent['fix']}"]
+    width = max(map(len, rows))
+    click.secho(f"   ┌{'─' * (width + 2)}┐", fg="red")
+    for row in rows:
+        click.secho(f"   │ {row.ljust(width)} │", fg="red")
+    click.secho(f"   └{'─' * (width + 2)}┘\n", fg="red")
+
+
+if __name__ == "__main__":
+    main()

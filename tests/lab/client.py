@@ -1,0 +1,98 @@
+"""The emulated cluster as its users see it: the `smolmon lab` command, nothing behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+from urllib.request import urlopen
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+
+
+def smolmon(
+    *args: str, check: bool = True, timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
+    """Run `smolmon` of this checkout; where `check`, a failure shows all it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "smolmon", *args],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={k: v for k, v in os.environ.items() if k != "SMOLMON_CLUSTER"},
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(
+            f"smolmon {' '.join(args)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+    return done
+
+
+def until(what: str, read: Callable[[], T | None], deadline: float = 60) -> T:
+    """What `read` gives once that is true; fails, naming `what`, after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while True:
+        value = read()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+class Lab:
+    """A cluster that `smolmon lab up` has started."""
+
+    def __init__(self, cluster_file: Path) -> None:
+        self.cluster_file = cluster_file
+        self.monitor: dict[str, str] = self.json("status")["monitor"]
+
+    def json(self, *args: str) -> Any:
+        """The answer of a `lab` command that has --json."""
+        return json.loads(smolmon("lab", *args, "--json").stdout)
+
+    def run(self, node: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command on a node."""
+        return smolmon("lab", "exec", node, "--", *command, check=check)
+
+    def pings(self, node: str, address: str, device: str | None = None) -> bool:
+        """Whether `node` gets an answer from `address`."""
+        by = ["-I", device] if device else []
+        done = self.run(
+            node, "ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "1", *by, address, check=False
+        )
+        return done.returncode == 0
+
+    def query(self, promql: str) -> list[dict[str, Any]]:
+        """The samples of an instant query: labels, and the value under `value`."""
+        url = f"{self.monitor['prometheus']}/api/v1/query?query={quote(promql)}"
+        with urlopen(url, timeout=10) as answer:  # noqa: S310 - the lab's own address
+            result = json.load(answer)["data"]["result"]
+        return [{**sample["metric"], "value": float(sample["value"][1])} for sample in result]
+
+    def alertmanager(self) -> list[dict[str, Any]]:
+        """The alerts that Alertmanager has now, the inhibited ones too."""
+        with urlopen(f"{self.monitor['alertmanager']}/api/v2/alerts", timeout=10) as answer:  # noqa: S310
+            alerts: list[dict[str, Any]] = json.load(answer)
+        return alerts
+
+    def notifications(self) -> list[dict[str, str]]:
+        """All that has been sent."""
+        sent: list[dict[str, str]] = self.json("notifications")
+        return sent
+
+    def quiet(self) -> bool:
+        """Whether Prometheus and Alertmanager have no alert but those that never notify."""
+        silent = "Watchdog|SmolmonExplained"
+        return not self.query(f'ALERTS{{alertname!~"{silent}"}}') and not [
+            a for a in self.alertmanager() if a["labels"]["alertname"] not in silent.split("|")
+        ]

@@ -1,0 +1,230 @@
+"""A cluster boots, is provisioned and watched; each fault gives one notification, the right one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smolmon.cluster import Cluster, derive, load
+from tests.lab.client import ROOT, Lab, smolmon, until
+
+SPEED = 6
+SHAPES = [
+    ("guide.yaml", "bookworm"),
+    ("switch.yaml", "bookworm"),
+    ("jetson-on-mini2.yaml", "trixie"),
+    ("five-macs.yaml", "trixie"),
+]
+
+
+def shape_id(shape: tuple[str, str]) -> str:
+    """The name of a shape among the tests."""
+    return f"{Path(shape[0]).stem}-{shape[1]}"
+
+
+def faults_of(cluster: Cluster) -> list[str]:
+    """The faults that some node of `cluster` can have."""
+    purposes = {r.purpose for n in cluster.nodes for r in derive.routes(cluster, n.name)}
+    possible = {
+        "forwarding-off": bool(derive.gateways(cluster)),
+        "return-route-gone": derive.Purpose.RETURN in purposes,
+        "forward-route-gone": derive.Purpose.FORWARD in purposes,
+        "server-unreachable": True,
+    }
+    return [fault for fault, can_be in possible.items() if can_be]
+
+
+CLUSTERS = {shape: load(ROOT / "examples" / shape[0]) for shape in SHAPES}
+every_shape = pytest.mark.parametrize(
+    "lab", [pytest.param(s, id=shape_id(s)) for s in SHAPES], indirect=True
+)
+every_fault = pytest.mark.parametrize(
+    ("lab", "fault"),
+    [
+        pytest.param(s, fault, id=f"{shape_id(s)}-{fault}")
+        for s in SHAPES
+        for fault in faults_of(CLUSTERS[s])
+    ],
+    indirect=["lab"],
+)
+with_a_gateway = pytest.mark.parametrize(
+    "lab",
+    [pytest.param(s, id=shape_id(s)) for s in SHAPES if derive.gateways(CLUSTERS[s])],
+    indirect=True,
+)
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A provisioned, healthy lab; one boot for all tests of a shape."""
+    name, suite = request.param
+    path = ROOT / "examples" / name
+    smolmon("lab", "down")
+    try:
+        smolmon("lab", "up", "--cluster", str(path), "--speed", str(SPEED), "--suite", suite)
+        yield Lab(path)
+    finally:
+        smolmon("lab", "down")
+
+
+@pytest.fixture
+def cluster(lab: Lab) -> Cluster:
+    """What the lab emulates."""
+    return load(lab.cluster_file)
+
+
+# The guide's Part 3, word for word: who pings what, and whether that should work.
+PART_3 = [
+    # From edge workers: local link, server via routing, cross-subnet isolation, internet.
+    ("pi5", "192.168.50.1", True),
+    ("pi5", "10.10.0.1", True),
+    ("pi5", "192.168.51.4", False),
+    ("pi5", "8.8.8.8", True),
+    ("pi4", "192.168.51.2", True),
+    ("pi4", "10.10.0.1", True),
+    ("pi4", "192.168.50.2", False),
+    ("pi4", "8.8.8.8", True),
+    ("jetson", "192.168.51.2", True),
+    ("jetson", "10.10.0.1", True),
+    ("jetson", "192.168.50.2", False),
+    ("jetson", "8.8.8.8", True),
+    # From the Mac minis: the fabric, and the edge workers from their gateway.
+    ("mini1", "10.10.0.2", True),
+    ("mini1", "10.10.0.3", True),
+    ("mini2", "10.10.0.1", True),
+    ("mini2", "10.10.0.3", True),
+    ("mini3", "10.10.0.1", True),
+    ("mini3", "10.10.0.2", True),
+    ("mini1", "192.168.50.2", True),
+    ("mini3", "192.168.51.4", True),
+    ("mini3", "192.168.51.5", True),
+]
+
+
+@every_shape
+def test_part_3_of_the_guide_holds(lab: Lab, cluster: Cluster) -> None:
+    rows = PART_3
+    if cluster.name != "guide":
+        rows = [
+            (n.name, str(p.address), True)
+            for n in cluster.nodes
+            for p in derive.probes(cluster, n.name)
+        ] + [
+            (n.name, str(p.address), False)
+            for n in cluster.nodes
+            for p in derive.isolation(cluster, n.name)
+        ]
+    seen = [(node, address, lab.pings(node, address)) for node, address, _ in rows]
+    assert seen == rows
+
+
+@every_shape
+def test_the_server_is_one_hop_or_two_away(lab: Lab, cluster: Cluster) -> None:
+    """What the guide looks for with traceroute; a reply's TTL tells the way back too."""
+    for node in cluster.nodes:
+        for probe in derive.probes(cluster, node.name):
+            if probe.kind is derive.ProbeKind.SERVER:
+                routers = len([g for g in probe.gateways if g != cluster.server.node])
+                out = lab.run(node.name, "ping", "-c", "1", "-W", "1", str(probe.address)).stdout
+                assert f"ttl={64 - routers}" in out
+
+
+@every_shape
+def test_verify_agrees(lab: Lab) -> None:
+    done = lab.run("controller", "smolmon", "verify", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@every_shape
+def test_a_second_setup_changes_nothing(lab: Lab) -> None:
+    plan = lab.run("controller", "smolmon", "setup", "--plan", check=False)
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    again = lab.run("controller", "smolmon", "setup", "--yes")
+    assert "nothing to do" in again.stdout.lower()
+
+
+@every_shape
+def test_a_healthy_cluster_is_silent(lab: Lab) -> None:
+    until("no alert", lab.quiet)
+    down = lab.query("smolmon_ping_up == 0")
+    assert not down
+    assert lab.query("smolmon_ping_up == 1")
+
+
+@every_fault
+def test_one_fault_gives_one_notification(lab: Lab, fault: str) -> None:
+    known = next(f for f in lab.json("faults") if f["fault"] == fault)
+    node, cause = known["nodes"][-1], known["cause"]
+    until("no alert", lab.quiet)
+    before = len(lab.notifications())
+    suffering = workers_cut_off(load(lab.cluster_file), fault, node)
+
+    smolmon("lab", "break", fault, "--node", node)
+    try:
+        until(f"a notification of {cause}", lambda: lab.notifications()[before:])
+        # The symptom, once it fires, is held back: seen by Alertmanager, and not sent.
+        for worker in suffering:
+            until(f"the symptom of {worker} suppressed", lambda w=worker: suppressed(lab, w))
+    finally:
+        smolmon("lab", "heal", fault)
+    until(
+        "the resolution",
+        lambda: [n for n in lab.notifications()[before:] if n["status"] == "resolved"],
+    )
+    until("no alert", lab.quiet)
+
+    sent = lab.notifications()[before:]
+    assert [(n["status"], n["alert"], n["node"]) for n in sent] == [
+        ("firing", cause, node),
+        ("resolved", cause, node),
+    ]
+    assert node in sent[0]["summary"]
+    assert sent[0]["fix"]
+
+
+def suppressed(lab: Lab, node: str) -> bool:
+    """Whether Alertmanager holds back this node's symptom."""
+    return any(
+        a["labels"]["alertname"] == "SmolmonServerUnreachable"
+        and a["labels"]["node"] == node
+        and a["status"]["state"] == "suppressed"
+        for a in lab.alertmanager()
+    )
+
+
+def workers_cut_off(cluster: Cluster, fault: str, node: str) -> list[str]:
+    """The workers that must lose the server by `fault` on `node`, as the cluster is drawn."""
+    probes = [
+        p
+        for n in cluster.nodes
+        for p in derive.probes(cluster, n.name)
+        if p.kind is derive.ProbeKind.SERVER
+    ]
+    if fault == "forwarding-off":
+        # Linux answers for its own addresses whether it forwards or not.
+        return [p.node for p in probes if node in p.gateways and node != cluster.server.node]
+    if fault == "return-route-gone" and node == cluster.server.node:
+        lost = {r.to for r in derive.routes(cluster, node)}
+        return [p.node for p in probes if p.link in lost]
+    if fault == "forward-route-gone":
+        return [node]
+    return []
+
+
+@with_a_gateway
+def test_a_fault_by_hand_is_seen_the_same(lab: Lab, cluster: Cluster) -> None:
+    gateway = derive.gateways(cluster)[-1]
+    until("no alert", lab.quiet)
+    before = len(lab.notifications())
+    namespace = ["ip", "netns", "exec", f"smolmon-{gateway}"]
+    subprocess.run([*namespace, "sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
+    first = until("a notification", lambda: lab.notifications()[before:])[0]
+    assert (first["alert"], first["node"]) == ("SmolmonForwardingDisabled", gateway)
+    # The repair that the notification prints, run as it stands, repairs.
+    lab.run("controller", "sh", "-c", first["fix"])
+    until("no alert", lab.quiet)
+    sent = lab.notifications()[before:]
+    assert [n["status"] for n in sent] == ["firing", "resolved"]
