@@ -1,0 +1,218 @@
+"""The monitor's configuration for one cluster: Prometheus, its rules and targets, Alertmanager.
+
+The rules are the same for every cluster. What differs is the list of targets, the receiver, and,
+for tests and demonstrations, the speed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from smolmon.alerts.speed import duration, interval, scale_rules, scaled
+from smolmon.cluster import Cluster, derive
+
+HEADER = "# Written by smolmon render. Changes are lost when it writes again.\n"
+DEFAULT_WEBHOOK = "http://127.0.0.1:9099/"
+ALERTMANAGER = "127.0.0.1:9093"
+MAX_SPEED = 1000.0
+# Seconds: Alertmanager accepts no group interval of 0, and less than this wins nothing.
+MIN_WAIT = 1.0
+# By then every node that suffers has been scraped, and so has the one that is the cause.
+SYMPTOM_WAIT_SCRAPES = 3
+
+RULES = "prometheus/rules"
+
+
+class RenderError(ValueError):
+    """What was asked for cannot be written; the message is one line."""
+
+
+def parse_speed(text: str) -> float:
+    """A speed from 1 (real time) to MAX_SPEED. Raises RenderError."""
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 1 <= speed <= MAX_SPEED:
+        raise RenderError(f"--speed: {text} is not a number from 1 to {MAX_SPEED:.0f}")
+    return speed
+
+
+def check_webhook(url: str) -> str:
+    """`url`, if Alertmanager can post to it. Raises RenderError."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise RenderError(f"--webhook: {url!r} is not a URL such as {DEFAULT_WEBHOOK}")
+    return url
+
+
+def render(cluster: Cluster, speed: float = 1.0, webhook: str = DEFAULT_WEBHOOK) -> dict[str, str]:
+    """Every file's text, by its path below the output folder; rules come before what names them."""
+    texts = {f"{RULES}/{name}": rules(text, speed) for name, text in shipped_rules().items()}
+    return texts | {
+        "prometheus/targets/smolmon.json": targets(cluster),
+        "prometheus/prometheus.yml": prometheus(cluster, speed),
+        "alertmanager/alertmanager.yml": alertmanager(speed, webhook),
+    }
+
+
+def shipped_rules() -> dict[str, str]:
+    """The text of each rule file that comes with smolmon, by name."""
+    folder = files("smolmon.alerts") / "rules"
+    return {
+        file.name: file.read_text(encoding="utf-8")
+        for file in sorted(folder.iterdir(), key=lambda f: f.name)
+        if file.name.endswith(".yml")
+    }
+
+
+def rules(text: str, speed: float) -> str:
+    """One rule file as it is written."""
+    return HEADER + scale_rules(text, speed)
+
+
+def targets(cluster: Cluster) -> str:
+    """The nodes and their labels, for Prometheus' file_sd: JSON.
+
+    Nodes are scraped at their management address, so that a fault of the fabric does not blind the
+    monitor to it.
+    """
+    groups = [
+        {
+            "targets": [f"{node.management}:{cluster.exporter_port}"],
+            "labels": _labels(cluster, node.name),
+        }
+        for node in cluster.nodes
+    ]
+    return json.dumps(groups, indent=2) + "\n"
+
+
+def _labels(cluster: Cluster, node: str) -> dict[str, str]:
+    labels = {"cluster": cluster.name, "node": node, "role": derive.role(cluster, node)}
+    home = derive.home(cluster, node)
+    gateway = derive.gateway_of(cluster, home.name) if home else None
+    if gateway:
+        labels["gateway"] = gateway
+    if home:
+        labels["segment"] = home.name
+    return labels
+
+
+def prometheus(cluster: Cluster, speed: float) -> str:
+    """prometheus.yml. Its paths are relative to its own folder, so that the folder can be moved."""
+    every = duration(interval(speed))
+    return _dump(
+        {
+            "global": {
+                "scrape_interval": every,
+                "evaluation_interval": every,
+                # For alerts that are of no node; all others carry the label already.
+                "external_labels": {"cluster": cluster.name},
+            },
+            "rule_files": ["rules/*.yml"],
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [ALERTMANAGER]}]}]},
+            "scrape_configs": [
+                {"job_name": "smolmon", "file_sd_configs": [{"files": ["targets/smolmon.json"]}]}
+            ],
+        }
+    )
+
+
+def alertmanager(speed: float, webhook: str) -> str:
+    """alertmanager.yml: one receiver, and causes that mute the symptoms they explain.
+
+    A cause is notified for each node as soon as it fires. Symptoms wait, and come together: what
+    no rule explains (the server is off) is seen by all nodes, not quite at the same time.
+    """
+
+    def wait(text: str) -> str:
+        return scaled(text, speed, MIN_WAIT)
+
+    return _dump(
+        {
+            "route": {
+                "receiver": "smolmon",
+                "group_by": ["cluster", "alertname", "node"],
+                "group_wait": wait("2s"),
+                "group_interval": wait("30s"),
+                "repeat_interval": wait("4h"),
+                "routes": [
+                    {"receiver": "null", "matchers": ['severity="none"']},
+                    {
+                        "receiver": "smolmon",
+                        "matchers": ['class="symptom"'],
+                        "group_by": ["cluster", "alertname"],
+                        "group_wait": duration(SYMPTOM_WAIT_SCRAPES * interval(speed)),
+                    },
+                ],
+            },
+            "inhibit_rules": [
+                {
+                    "source_matchers": ['alertname="SmolmonExplained"'],
+                    "target_matchers": ['class="symptom"'],
+                    "equal": ["cluster", "node", "probe", "target"],
+                }
+            ],
+            "receivers": [
+                {"name": "null"},
+                {
+                    "name": "smolmon",
+                    "webhook_configs": [{"url": webhook, "send_resolved": True}],
+                },
+            ],
+        }
+    )
+
+
+def _dump(config: dict[str, Any]) -> str:
+    return HEADER + yaml.safe_dump(config, sort_keys=False)
+
+
+def write(directory: Path, texts: dict[str, str]) -> list[Path]:
+    """Write `texts` below `directory`, each at once or not at all; return the files' paths.
+
+    Rule files of earlier runs that are not among `texts` are removed. A file that somebody else
+    wrote is neither replaced nor removed. Raises RenderError.
+    """
+    paths = [directory / name for name in texts]
+    try:
+        for path in paths:
+            if path.suffix == ".yml" and path.exists() and not _is_ours(path):
+                raise RenderError(f"{path}: not written by smolmon render; move it away first")
+        for path, text in zip(paths, texts.values(), strict=True):
+            _replace(path, text)
+        for path in (directory / RULES).glob("*.yml"):
+            if path not in paths and _is_ours(path):
+                path.unlink()
+    except OSError as error:
+        where = error.filename or directory
+        raise RenderError(f"{where}: cannot be written: {error.strerror or error}") from error
+    return paths
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(HEADER)) == HEADER.encode()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Give `path` its new text in one step: Prometheus may read it at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name ends in no suffix that Prometheus' globs or file watch would take.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,234 @@
+"""`smolmon render`: what it writes is valid, follows from the cluster, and harms no other file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from smolmon.alerts import speed
+from smolmon.alerts.render import HEADER, render, shipped_rules, write
+from smolmon.cli import cli
+from tests.alerts.scenarios import GUIDE, NESTED, ROOT
+
+Tool = Callable[[str], str]
+EXAMPLE = ROOT / "examples" / "guide.yaml"
+FILES = {
+    "prometheus/prometheus.yml",
+    "prometheus/targets/smolmon.json",
+    "alertmanager/alertmanager.yml",
+    *(f"prometheus/rules/{name}" for name in shipped_rules()),
+}
+
+
+def smolmon_render(directory: Path, *options: str) -> Result:
+    return CliRunner().invoke(cli, ["render", str(directory), "--cluster", str(EXAMPLE), *options])
+
+
+def written(directory: Path) -> set[str]:
+    return {str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file()}
+
+
+def check(*command: str | Path) -> str:
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("factor", ["1", "2.5", "10", "60", "1000"])
+@pytest.mark.parametrize("cluster", [GUIDE, NESTED], ids=lambda c: c.name)
+def test_prometheus_and_alertmanager_accept_it(
+    tool: Tool, tmp_path: Path, cluster: Any, factor: str
+) -> None:
+    write(tmp_path, render(cluster, float(factor), "https://ntfy.sh/topic?template=alertmanager"))
+    check(tool("promtool"), "check", "config", tmp_path / "prometheus" / "prometheus.yml")
+    check(tool("amtool"), "check-config", tmp_path / "alertmanager" / "alertmanager.yml")
+
+
+def test_it_prints_what_it_wrote(tmp_path: Path) -> None:
+    result = smolmon_render(tmp_path / "new" / "folder")
+    assert result.exit_code == 0
+    assert written(tmp_path / "new" / "folder") == FILES
+    assert set(result.output.split()) == {str(tmp_path / "new" / "folder" / f) for f in FILES}
+
+
+def test_every_node_is_a_target_at_its_management_address() -> None:
+    groups = json.loads(render(GUIDE)["prometheus/targets/smolmon.json"])
+    assert {g["labels"]["node"]: g["targets"] for g in groups} == {
+        node.name: [f"{node.management}:9742"] for node in GUIDE.nodes
+    }
+    labels = {g["labels"]["node"]: g["labels"] for g in groups}
+    assert labels["mini1"] == {
+        "cluster": "guide",
+        "node": "mini1",
+        "role": "server",
+        "segment": "fabric",
+    }
+    assert labels["jetson"] == {
+        "cluster": "guide",
+        "node": "jetson",
+        "role": "worker",
+        "gateway": "mini3",
+        "segment": "edge51",
+    }
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (["alertname=SmolmonForwardingDisabled", "class=cause", "severity=critical"], "smolmon"),
+        (["alertname=SmolmonServerUnreachable", "class=symptom", "severity=critical"], "smolmon"),
+        (["alertname=SmolmonExplained", "class=explained", "severity=none"], "null"),
+        (["alertname=Watchdog", "class=meta", "severity=none"], "null"),
+    ],
+)
+def test_routes(tool: Tool, tmp_path: Path, labels: list[str], receiver: str) -> None:
+    write(tmp_path, render(GUIDE))
+    config = f"--config.file={tmp_path / 'alertmanager' / 'alertmanager.yml'}"
+    routed = check(tool("amtool"), "config", "routes", "test", config, *labels)
+    assert routed.strip() == receiver
+
+
+def durations(texts: dict[str, str]) -> dict[str, str]:
+    """Where each duration of the configuration stands, and what it is."""
+    found = {}
+    for name, text in texts.items():
+        if not name.endswith(".yml"):
+            continue
+        config = yaml.safe_load(text)
+        for key, value in (config.get("global") or {}).items():
+            found[key] = value
+        for route in [config.get("route", {}), *config.get("route", {}).get("routes", ())]:
+            found |= {
+                f"{'/'.join(route.get('matchers', ['all']))} {key}": value
+                for key, value in route.items()
+                if key.endswith(("_wait", "_interval"))
+            }
+        for group in config.get("groups", ()):
+            found |= {
+                f"{rule['alert']} {key}": rule[key]
+                for rule in group["rules"]
+                for key in ("for", "keep_firing_for")
+                if key in rule
+            }
+    return found
+
+
+def test_speed_divides_every_duration_as_far_as_it_works() -> None:
+    real, fast, faster = (durations(render(GUIDE, factor)) for factor in (1, 5, 60))
+    assert real.keys() == fast.keys() == faster.keys()
+    cause = "SmolmonForwardingDisabled"
+    symptom = 'class="symptom" group_wait'
+    assert [real["scrape_interval"], fast["scrape_interval"], faster["scrape_interval"]] == [
+        "5s",
+        "1s",
+        "1s",
+    ]
+    assert [d[f"{cause} for"] for d in (real, fast, faster)] == ["10s", "2s", "2s"]
+    assert [d[f"{cause} keep_firing_for"] for d in (real, fast, faster)] == ["20s", "4s", "4s"]
+    assert [d["SmolmonServerUnreachable for"] for d in (real, fast, faster)] == ["30s", "6s", "2s"]
+    assert [d["all repeat_interval"] for d in (real, fast, faster)] == ["4h", "48m", "4m"]
+    assert [d["all group_interval"] for d in (real, fast, faster)] == ["30s", "6s", "1s"]
+    assert [d[symptom] for d in (real, fast, faster)] == ["15s", "3s", "3s"]
+
+
+def test_a_cause_is_notified_within_half_a_minute() -> None:
+    real = durations(render(GUIDE))
+    waits = ("scrape_interval", "evaluation_interval", "all group_wait")
+    for alert in ("ForwardingDisabled", "ReturnRouteMissing", "RouteMissing"):
+        total = sum(speed.seconds(real[key]) for key in (*waits, f"Smolmon{alert} for"))
+        assert total < 30
+
+
+def test_ranges_are_divided_and_all_else_stays() -> None:
+    rule = (
+        "groups:\n  - rules: # for: 1h\n"
+        '      - expr: rate(a{b="[1h]"}[1h30m]) > 5 or c[20s]\n'
+        "        for: 10m\n"
+        "        keep_firing_for: 250ms\n"
+    )
+    assert speed.scale_rules(rule, 1) == rule
+    assert speed.scale_rules(rule, 10) == (
+        "groups:\n  - rules: # for: 1h\n"
+        '      - expr: rate(a{b="[6m]"}[9m]) > 5 or c[4s]\n'
+        "        for: 1m\n"
+        "        keep_firing_for: 4s\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["5s", "250ms", "90s", "1h", "36h", "1500ms"])
+def test_durations_are_written_as_they_are_read(text: str) -> None:
+    assert speed.seconds(speed.duration(speed.seconds(text))) == speed.seconds(text)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "1.5s", "-5s", "5 s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        speed.seconds(text)
+
+
+def test_a_second_run_replaces_the_first_and_nothing_else(tmp_path: Path) -> None:
+    smolmon_render(tmp_path, "--speed", "10")
+    rules = tmp_path / "prometheus" / "rules"
+    (rules / "retired.yml").write_text(HEADER + "groups: []\n")
+    (rules / "mine.yml").write_text("groups: []\n")
+    assert smolmon_render(tmp_path).exit_code == 0
+    assert written(tmp_path) == FILES | {"prometheus/rules/mine.yml"}
+    assert (tmp_path / "prometheus" / "prometheus.yml").read_text() == render(GUIDE)[
+        "prometheus/prometheus.yml"
+    ]
+
+
+def test_the_configuration_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / "prometheus" / "prometheus.yml"
+    theirs.parent.mkdir()
+    theirs.write_text("global: {}\n")
+    result = smolmon_render(tmp_path)
+    assert result.exit_code == 2
+    assert result.output == f"{theirs}: not written by smolmon render; move it away first\n"
+    assert written(tmp_path) == {"prometheus/prometheus.yml"}
+    assert theirs.read_text() == "global: {}\n"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    smolmon_render(tmp_path)
+    before = (tmp_path / "prometheus" / "prometheus.yml").read_bytes()
+    texts = {"prometheus/prometheus.yml": HEADER + "\udc80"}  # cannot be encoded
+    with pytest.raises(UnicodeEncodeError):
+        write(tmp_path, texts)
+    assert (tmp_path / "prometheus" / "prometheus.yml").read_bytes() == before
+    assert written(tmp_path) == FILES
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--speed", "0"], "--speed: 0 is not a number from 1 to 1000"),
+        (["--speed", "fast"], "--speed: fast is not a number from 1 to 1000"),
+        (["--speed", "nan"], "--speed: nan is not a number from 1 to 1000"),
+        (["--webhook", "ntfy.sh/x"], "--webhook: 'ntfy.sh/x' is not a URL"),
+        (["--webhook", "http://"], "--webhook: 'http://' is not a URL"),
+        (["--webhook", "http://a:b/"], "--webhook: 'http://a:b/' is not a URL"),
+        (["--webhook", "http://a/ b"], "--webhook: 'http://a/ b' is not a URL"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line(tmp_path: Path, options: list[str], message: str) -> None:
+    result = smolmon_render(tmp_path, *options)
+    assert result.exit_code == 2
+    assert result.output.startswith(message)
+    assert result.output.count("\n") == 1
+    assert written(tmp_path) == set()
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = smolmon_render(tmp_path / "file")
+    assert result.exit_code == 2
+    assert "cannot be written: Not a directory" in result.output
+    assert result.output.count("\n") == 1

@@ -1,0 +1,158 @@
+"""The shipped rules: sound, tested by promtool, and silent or firing as whole clusters demand."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from smolmon.alerts.render import shipped_rules, targets
+from smolmon.exporter.vocabulary import TABLE
+from tests.alerts.scenarios import ROOT, SCENARIOS, Scenario
+
+RULES = sorted((ROOT / "alerts" / "rules").glob("*.yml"))
+TESTS = sorted((ROOT / "alerts" / "tests").glob("*.yml"))
+RUNBOOK = "https://github.com/smolmon/smolmon/blob/main/docs/runbook.md#"
+
+Tool = Callable[[str], str]
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def all_rules() -> list[dict[str, Any]]:
+    return [
+        rule
+        for text in shipped_rules().values()
+        for group in yaml.safe_load(text)["groups"]
+        for rule in group["rules"]
+    ]
+
+
+ALERTS = {rule["alert"]: rule for rule in all_rules() if "alert" in rule}
+NOTIFIED = {name: rule for name, rule in ALERTS.items() if rule["labels"]["severity"] != "none"}
+
+
+def test_promtool_accepts_the_rules(tool: Tool) -> None:
+    run(tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *RULES)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: p.stem)
+def test_promtool_tests_pass(tool: Tool, path: Path) -> None:
+    run(tool("promtool"), "test", "rules", path)
+
+
+def test_every_alert_that_is_notified_is_tested_with_its_texts() -> None:
+    tested = {
+        case["alertname"]
+        for path in TESTS
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for case in test.get("alert_rule_test", ())
+        if case["exp_alerts"]
+    }
+    assert tested >= NOTIFIED.keys()
+
+
+@pytest.mark.parametrize("name", NOTIFIED)
+def test_an_alert_says_all_that_a_person_needs(name: str) -> None:
+    rule = NOTIFIED[name]
+    texts = rule["annotations"]
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert rule["labels"]["class"] in ("symptom", "cause")
+    assert texts.keys() == {"summary", "description", "fix", "runbook_url"}
+    assert "$labels.node" in texts["summary"]
+    # Most receivers show nothing but the description.
+    assert texts["description"].endswith(": " + texts["fix"])
+    # GitHub's anchor of a heading of one word is that word in lower case.
+    assert texts["runbook_url"] == RUNBOOK + name.lower()
+    assert f"## {name}" in (ROOT / "docs" / "runbook.md").read_text().splitlines()
+
+
+def test_every_metric_in_the_rules_is_one_that_the_exporter_has() -> None:
+    text = json.dumps(all_rules())
+    used = set(re.findall(r"\bsmolmon_[a-z_]+", text))
+    assert used <= TABLE.keys()
+    recorded = {rule["record"] for rule in all_rules() if "record" in rule}
+    assert set(re.findall(r"\bsmolmon:[a-z_:]+", text)) == recorded
+
+
+def test_rules_name_no_address_of_any_cluster() -> None:
+    assert not re.search(r"\d+\.\d+\.\d+\.\d+", json.dumps(all_rules()))
+
+
+def test_scenarios_speak_the_exporters_language() -> None:
+    for scenario in SCENARIOS:
+        for node in scenario.cluster.nodes:
+            for series in scenario.metrics(node.name):
+                assert series.labels.keys() == set(TABLE[series.name].labels)
+
+
+MINUTE = 12  # scrapes
+
+
+def promtool_test(scenario: Scenario) -> dict[str, Any]:
+    """A minute of health, two minutes of the fault, three of health: as promtool's test file."""
+    before, after = scenario.healed(), scenario
+    series = []
+    for group in json.loads(targets(scenario.cluster)):
+        attached = {"job": "smolmon", "instance": group["targets"][0], **group["labels"]}
+        node = group["labels"]["node"]
+        up = {False: f"1x{6 * MINUTE}", True: f"1x{MINUTE - 1} 0x{2 * MINUTE - 1} 1x{3 * MINUTE}"}
+        series.append({"series": selector("up", attached), "values": up[node in scenario.silent]})
+        faulty = {(s.name, *s.labels.items()): s.value for s in after.metrics(node)}
+        for s in before.metrics(node):
+            bad = faulty.get((s.name, *s.labels.items()))
+            middle = f"stale _x{2 * MINUTE - 2}" if bad is None else f"{bad}x{2 * MINUTE - 1}"
+            series.append(
+                {
+                    "series": selector(s.name, {**attached, **s.labels}),
+                    "values": f"{s.value}x{MINUTE - 1} {middle} {s.value}x{3 * MINUTE}",
+                }
+            )
+    firing = [
+        *(("SmolmonServerUnreachable", node) for node in scenario.suffering),
+        *(("SmolmonExplained", node) for node in scenario.explained),
+        *scenario.causes,
+    ]
+    samples = [
+        {"labels": f'{{alertname="{alert}",node="{node}"}}', "value": 1} for alert, node in firing
+    ]
+    expr = 'count by (alertname, node) (ALERTS{alertstate="firing"})'
+    watchdog = [{"labels": '{alertname="Watchdog"}', "value": 1}]
+    return {
+        "interval": "5s",
+        "input_series": series,
+        "promql_expr_test": [
+            {"expr": expr, "eval_time": "55s", "exp_samples": watchdog},
+            {"expr": expr, "eval_time": "2m55s", "exp_samples": samples + watchdog},
+            {"expr": expr, "eval_time": "5m10s", "exp_samples": watchdog},
+        ],
+    }
+
+
+def selector(name: str, labels: dict[str, str]) -> str:
+    inner = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    return f"{name}{{{inner}}}"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_exactly_the_right_alerts_fire(tool: Tool, scenario: Scenario, tmp_path: Path) -> None:
+    path = tmp_path / "test.yml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "rule_files": [str(rule) for rule in RULES],
+                "evaluation_interval": "5s",
+                "tests": [promtool_test(scenario)],
+            }
+        )
+    )
+    run(tool("promtool"), "test", "rules", path)
