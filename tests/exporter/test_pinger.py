@@ -1,0 +1,305 @@
+"""The accounting is right for every order in which things can happen."""
+
+import errno
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from smolmon.exporter.echo import PAYLOAD_BYTES, Clock, Reply, Unreachable
+from smolmon.exporter.pinger import EDGES, MEMORY, Pinger, Result
+from tests.exporter.fakes import error
+
+A, B = "10.10.0.1", "10.10.0.2"
+TIMEOUT = 1.0
+
+
+class Time:
+    """A clock that a test moves."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Time()
+
+
+@pytest.fixture
+def pinger(clock):
+    return Pinger([A, B], TIMEOUT, clock=clock, wall=lambda: clock() + 1e9)
+
+
+def reply_to(request, received, **changes):
+    return evolve(Reply(request.address, request.sequence, request.payload, received), **changes)
+
+
+def results(pinger, index=0):
+    return {r.value: n for r, n in pinger.tallies()[index].results.items() if n}
+
+
+class TestRequest:
+    def test_is_not_counted_in_flight(self, pinger):
+        pinger.begin(0)
+        tally = pinger.tallies()[0]
+        assert (tally.requests, pinger.in_flight, tally.up) == (0, 1, None)
+
+    def test_answered_in_time(self, pinger, clock):
+        request = pinger.begin(0)
+        clock.now += 0.25
+        pinger.heard(reply_to(request, clock.now))
+        tally = pinger.tallies()[0]
+        assert results(pinger) == {"reply": 1}
+        assert tally.rtt_sum == 0.25
+        assert tally.counts[EDGES.index(0.25)] == 1
+        assert (tally.up, tally.last_reply) == (True, clock.now + 1e9)
+        assert results(pinger, 1) == {}
+
+    def test_times_out_at_its_deadline_and_not_before(self, pinger, clock):
+        pinger.begin(0)
+        clock.now += TIMEOUT - 0.001
+        pinger.expire()
+        assert results(pinger) == {}
+        clock.now += 0.002
+        pinger.expire()
+        assert results(pinger) == {"timeout": 1}
+
+    def test_answered_late_stays_lost(self, pinger, clock):
+        request = pinger.begin(0)
+        clock.now += TIMEOUT + 0.1
+        pinger.expire()
+        pinger.heard(reply_to(request, clock.now))
+        tally = pinger.tallies()[0]
+        assert results(pinger) == {"timeout": 1}
+        assert (tally.late, sum(tally.counts), tally.last_reply) == (1, 0, None)
+
+    def test_late_reply_that_is_heard_before_the_timeout_is_noticed(self, pinger, clock):
+        request = pinger.begin(0)
+        clock.now += TIMEOUT + 0.1
+        pinger.heard(reply_to(request, clock.now))
+        pinger.expire()
+        assert results(pinger) == {"timeout": 1}
+        assert pinger.tallies()[0].late == 1
+
+    def test_reply_in_time_that_is_read_late_counts(self, pinger, clock):
+        """The process was held up for 3 s; the kernel's stamps say what really happened."""
+        request = pinger.begin(0)
+        clock.now += 3
+        pinger.heard(reply_to(request, clock.now, elapsed=0.0003, tx=Clock.KERNEL, rx=Clock.KERNEL))
+        pinger.expire()
+        assert results(pinger) == {"reply": 1}
+        assert pinger.tallies()[0].rtt_sum == 0.0003
+
+    def test_answered_twice(self, pinger, clock):
+        request = pinger.begin(0)
+        for _ in range(3):
+            pinger.heard(reply_to(request, clock.now))
+        assert results(pinger) == {"reply": 1}
+        assert pinger.tallies()[0].duplicates == 2
+
+    @pytest.mark.parametrize(
+        "forged", [{"source": B}, {"sequence": 7}, {"payload": bytes(PAYLOAD_BYTES)}]
+    )
+    def test_answered_by_somebody_else(self, pinger, clock, forged):
+        request = pinger.begin(0)
+        pinger.heard(reply_to(request, clock.now, **forged))
+        assert (results(pinger), pinger.foreign, pinger.in_flight) == ({}, 1, 1)
+        pinger.heard(reply_to(request, clock.now))
+        assert results(pinger) == {"reply": 1}
+
+    def test_icmp_error(self, pinger):
+        request = pinger.begin(0)
+        pinger.heard(Unreachable(B, request.sequence))
+        assert results(pinger) == {}
+        pinger.heard(Unreachable(A, request.sequence))
+        pinger.heard(Unreachable(A, request.sequence))
+        assert results(pinger) == {"unreachable": 1}
+
+    @pytest.mark.parametrize(
+        ("number", "result"),
+        [
+            (errno.ENETUNREACH, "unreachable"),
+            (errno.EHOSTUNREACH, "unreachable"),
+            (errno.ENETDOWN, "unreachable"),
+            (errno.EPERM, "send_error"),
+            (errno.ENOBUFS, "send_error"),
+            (errno.EAGAIN, "send_error"),
+        ],
+    )
+    def test_that_could_not_be_sent(self, pinger, number, result):
+        pinger.refused(pinger.begin(0), error(number))
+        assert results(pinger) == {result: 1}
+
+    def test_is_forgotten_with_its_socket(self, pinger, clock):
+        pinger.begin(0)
+        pinger.abandon()
+        clock.now += 100
+        pinger.expire()
+        assert results(pinger) == {}
+
+    def test_is_not_remembered_for_ever(self, pinger, clock):
+        first = pinger.begin(0)
+        pinger.heard(reply_to(first, clock.now))
+        clock.now += TIMEOUT + MEMORY + 1
+        pinger.expire()
+        pinger.heard(reply_to(first, clock.now))
+        assert (pinger.tallies()[0].duplicates, pinger.foreign) == (0, 1)
+
+
+STAMPED = {"tx": Clock.KERNEL, "rx": Clock.KERNEL}
+
+
+class TestStamps:
+    @pytest.mark.parametrize("elapsed", [-0.5, 0.5])
+    def test_of_a_clock_that_was_set_meanwhile_are_not_believed(self, pinger, clock, elapsed):
+        request = pinger.begin(0)
+        clock.now += 0.002
+        pinger.heard(reply_to(request, clock.now, elapsed=elapsed, **STAMPED))
+        tally = pinger.tallies()[0]
+        assert tally.rtt_sum == pytest.approx(0.002)
+        assert tally.stamped_by == (Clock.USER, Clock.USER)
+
+    def test_are_believed_within_what_the_process_saw(self, pinger, clock):
+        request = pinger.begin(0)
+        clock.now += 0.002
+        pinger.heard(reply_to(request, clock.now, elapsed=0.0002, **STAMPED))
+        tally = pinger.tallies()[0]
+        assert tally.rtt_sum == 0.0002
+        assert tally.stamped_by == (Clock.KERNEL, Clock.KERNEL)
+
+
+@pytest.mark.parametrize(
+    ("history", "up"),
+    [
+        ("", None),
+        ("0", None),
+        ("00", None),
+        ("000", False),
+        ("1", True),
+        ("100", True),
+        ("1000", False),
+        ("0001", True),
+    ],
+)
+def test_up_is_what_the_last_three_say(pinger, clock, history, up):
+    for answered in history:
+        request = pinger.begin(0)
+        if answered == "1":
+            pinger.heard(reply_to(request, clock.now))
+        clock.now += TIMEOUT
+        pinger.expire()
+    assert pinger.tallies()[0].up is up
+
+
+def test_sequence_numbers_start_again_after_the_last(pinger, clock):
+    for i in range(2**16 + 10):
+        request = pinger.begin(0)
+        pinger.heard(reply_to(request, clock.now))
+        clock.now += 0.01
+        if i % 100 == 0:
+            pinger.expire()
+    assert results(pinger) == {"reply": 2**16 + 10}
+
+
+@given(st.floats(min_value=0, max_value=TIMEOUT, exclude_max=True, allow_subnormal=False))
+def test_a_round_trip_is_in_the_bucket_that_prometheus_expects(rtt):
+    pinger = Pinger([A], TIMEOUT, clock=lambda: 0.0)
+    pinger.heard(reply_to(pinger.begin(0), TIMEOUT, elapsed=rtt))
+    counts = pinger.tallies()[0].counts
+    for i, edge in enumerate(pinger.edges):
+        assert sum(counts[: i + 1]) == (rtt <= edge)
+
+
+class Accounts(RuleBasedStateMachine):
+    """Any interleaving of sending, answers of all kinds, errors, and time, against a plain model.
+
+    The model keeps each request with what it must have become.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.clock = Time()
+        self.pinger = Pinger([A, B], TIMEOUT, clock=self.clock)
+        self.sent = []  # [request, result or None, replied]
+        self.late = self.duplicates = self.foreign = 0
+
+    @rule(index=st.integers(0, 1))
+    def send(self, index):
+        self.sent.append([self.pinger.begin(index), None, False])
+
+    @rule(index=st.integers(0, 1), number=st.sampled_from([errno.EPERM, errno.ENETUNREACH]))
+    def fail_to_send(self, index, number):
+        request = self.pinger.begin(index)
+        self.pinger.refused(request, error(number))
+        result = Result.SEND_ERROR if number == errno.EPERM else Result.UNREACHABLE
+        self.sent.append([request, result, False])
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), stamped=st.booleans())
+    def reply(self, data, stamped):
+        entry = data.draw(st.sampled_from(self.sent[-8:]))
+        request, result, replied = entry
+        age = self.clock.now - request.sent
+        self.pinger.heard(reply_to(request, self.clock.now, elapsed=age if stamped else None))
+        if replied:
+            self.duplicates += 1
+        elif result is None and age < TIMEOUT:
+            entry[1] = Result.REPLY
+        else:
+            self.late += 1
+            entry[1] = result or Result.TIMEOUT
+        entry[2] = True
+
+    @precondition(lambda self: self.sent)
+    @rule(
+        data=st.data(), source=st.sampled_from([A, B, "192.0.2.1"]), payload=st.binary(max_size=8)
+    )
+    def forge(self, data, source, payload):
+        request = data.draw(st.sampled_from(self.sent[-8:]))[0]
+        self.pinger.heard(Reply(source, request.sequence, payload, self.clock.now))
+        self.foreign += 1
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def icmp_error(self, data):
+        entry = data.draw(st.sampled_from(self.sent[-8:]))
+        self.pinger.heard(Unreachable(entry[0].address, entry[0].sequence))
+        entry[1] = entry[1] or Result.UNREACHABLE
+
+    @rule(seconds=st.sampled_from([0.0, 0.0001, 0.3, 0.7, 1.0]))
+    def wait(self, seconds):
+        # Short enough that the last eight requests are still remembered when they are drawn.
+        if self.sent and self.clock.now + seconds - self.sent[-8:][0][0].sent > MEMORY:
+            return
+        self.clock.now += seconds
+
+    @rule()
+    def expire(self):
+        self.pinger.expire()
+        for entry in self.sent:
+            if entry[1] is None and self.clock.now - entry[0].sent >= TIMEOUT:
+                entry[1] = Result.TIMEOUT
+
+    @invariant()
+    def agrees_with_the_model(self):
+        tallies = self.pinger.tallies()
+        for index, tally in enumerate(tallies):
+            mine = [result for request, result, _ in self.sent if request.index == index]
+            assert dict(tally.results) == {r: mine.count(r) for r in Result}
+            assert tally.requests == len(mine) - mine.count(None)
+            assert sum(tally.counts) == tally.results[Result.REPLY]
+            assert tally.rtt_sum >= 0
+        assert self.pinger.in_flight == sum(result is None for _, result, _ in self.sent)
+        assert sum(t.late for t in tallies) == self.late
+        assert sum(t.duplicates for t in tallies) == self.duplicates
+        assert self.pinger.foreign == self.foreign
+
+
+TestAccounts = Accounts.TestCase
+TestAccounts.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,176 @@
+"""Sending goes on whatever the socket does, and on time."""
+
+import asyncio
+import errno
+from statistics import median
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smolmon.exporter.echo import Reply
+from smolmon.exporter.pinger import Pinger, Result
+from smolmon.exporter.prober import Prober, next_slot
+from tests.exporter.fakes import FakeEcho, error
+
+
+def answer(address, sequence, payload):
+    return [Reply(address, sequence, payload, asyncio.get_running_loop().time(), elapsed=0.0)]
+
+
+class Sockets:
+    """Opens fake sockets and remembers them."""
+
+    def __init__(self):
+        self.opened = []
+        self.fails_with = None
+
+    def __call__(self, device):
+        if self.fails_with is not None:
+            raise self.fails_with
+        self.opened.append(FakeEcho(answer))
+        return self.opened[-1]
+
+
+@pytest.fixture
+def sockets():
+    return Sockets()
+
+
+def probe(sockets, scenario, addresses=("10.10.0.1",)):
+    """Run `scenario` with a prober; the results for the first address."""
+
+    async def main():
+        prober = Prober(Pinger(addresses, timeout=5.0), sockets)
+        try:
+            await scenario(prober)
+        finally:
+            prober.close()
+        return {r.value: n for r, n in prober.pinger.tallies()[0].results.items() if n}
+
+    return asyncio.run(main())
+
+
+async def until(condition, seconds=5.0):
+    async def with_deadline():
+        while not condition():
+            await asyncio.sleep(0)
+
+    await asyncio.wait_for(with_deadline(), seconds)
+
+
+def test_replies_are_heard_as_they_come(sockets):
+    async def scenario(prober):
+        prober.send(0)
+        await until(lambda: not prober.pinger.in_flight)
+
+    assert probe(sockets, scenario) == {"reply": 1}
+
+
+def test_every_address_has_its_turn(sockets):
+    addresses = [f"10.10.0.{i}" for i in range(1, 7)]
+
+    async def scenario(prober):
+        task = asyncio.ensure_future(prober.run(0.03))
+        await until(lambda: sockets.opened and len(sockets.opened[0].sent) >= 18)
+        task.cancel()
+
+    probe(sockets, scenario, addresses)
+    assert sockets.opened[0].sent[:18] == addresses * 3
+
+
+@pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EPERM])
+def test_a_refused_request_is_counted_and_the_socket_kept(sockets, number):
+    async def scenario(prober):
+        prober.open().fails_with = error(number)
+        prober.send(0)
+        sockets.opened[0].fails_with = None
+        prober.send(0)
+        prober.settle()
+
+    counted = probe(sockets, scenario)
+    assert sum(counted.values()) == 2
+    assert counted["reply"] == 1
+    assert len(sockets.opened) == 1
+
+
+def test_a_socket_whose_interface_is_gone_is_opened_again(sockets):
+    async def scenario(prober):
+        prober.open().fails_with = error(errno.ENODEV)
+        prober.send(0)
+        prober.send(0)
+        prober.settle()
+
+    assert probe(sockets, scenario) == {"send_error": 1, "reply": 1}
+    assert [s.closed for s in sockets.opened] == [True, True]
+
+
+def test_a_socket_that_breaks_while_listening_is_opened_again(sockets, caplog):
+    async def scenario(prober):
+        prober.send(0)
+        sockets.opened[0].broken = True
+        prober.settle()
+        assert prober.trouble is not None
+        assert prober.pinger.in_flight == 0
+        prober.send(0)
+        prober.settle()
+        assert prober.trouble is None
+
+    assert probe(sockets, scenario) == {"reply": 1}  # what was in flight is unknown, not lost
+    assert len(caplog.messages) == 2
+
+
+def test_without_a_socket_nothing_is_counted_and_one_line_logged(sockets, caplog):
+    sockets.fails_with = error(errno.EACCES)
+
+    async def scenario(prober):
+        for _ in range(3):
+            prober.send(0)
+        assert "Permission denied" in prober.trouble
+        sockets.fails_with = None
+        prober.send(0)
+        prober.settle()
+
+    assert probe(sockets, scenario) == {"reply": 1}
+    assert caplog.messages == ["ping: no ICMP socket: Permission denied", "ping: sending again"]
+
+
+class TestSchedule:
+    def test_does_not_drift(self, sockets):
+        """What a turn takes does not move the next: each leaves at the start of a slot."""
+        into_slot = []
+
+        async def scenario(prober):
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+
+            def send(index):
+                into_slot.append((loop.time() - start) % 0.01)
+                while (loop.time() - start) % 0.01 < 0.004:
+                    pass  # a turn that takes its time
+
+            prober.send = send
+            task = asyncio.ensure_future(prober.run(0.01))
+            await until(lambda: len(into_slot) > 50)
+            task.cancel()
+
+        probe(sockets, scenario)
+        assert median(into_slot) < 0.004
+
+    @given(st.integers(0, 10**6), st.integers(1, 50), st.floats(0, 10**6))
+    def test_never_goes_back_nor_swaps_turns(self, slot, count, late):
+        after = next_slot(slot, count, slot + late)
+        assert after >= slot + 1
+        assert after % count == (slot + 1) % count
+
+    @given(st.integers(0, 10**6), st.integers(1, 50), st.floats(0, 10**6))
+    def test_after_a_pause_at_most_one_round_is_made_up(self, slot, count, late):
+        after = next_slot(slot, count, slot + late)
+        assert slot + late - after < count + 1
+
+    def test_goes_on_without_a_pause(self):
+        assert next_slot(7, 3, 7.01) == 8
+
+
+def test_results_are_those_of_the_enumeration():
+    assert [r.value for r in Result] == ["reply", "timeout", "unreachable", "send_error"]
