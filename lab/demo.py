@@ -25,6 +25,10 @@ T = TypeVar("T")
 
 COLOURS = {GOOD: "green", BAD: "red"}
 PATIENCE = 180.0  # seconds; far beyond what anything here needs
+RTT = (
+    'rate(smolmon_ping_rtt_seconds_sum{probe="server"}[30s])'
+    ' / (rate(smolmon_ping_rtt_seconds_count{probe="server"}[30s]) > 0)'
+)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,17 +44,16 @@ PATIENCE = 180.0  # seconds; far beyond what anything here needs
 def main(keep: bool, cluster_file: str | None, speed: float, suite: str) -> None:
     """Show smolmon at work on an emulated cluster: provisioned, broken, diagnosed, healed."""
     path = Path(cluster_file) if cluster_file else Path(str(files("smolmon"))).parent / GUIDE
-    started = False
+    if subprocess.run(smolmon("lab", "status"), capture_output=True, check=False).returncode == 0:
+        raise click.ClickException("a lab is up already; take it away first: smolmon lab down")
     try:
-        up = ["up", "--cluster", str(path), "--speed", f"{speed:g}", "--suite", suite]
         say("1. The cluster boots, and `smolmon setup` provisions it over SSH")
-        started = True
-        run("lab", *up)
+        up("--cluster", str(path), "--speed", f"{speed:g}", "--suite", suite)
         show(load(path), keep)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
     finally:
-        if started and not keep:
+        if not keep:
             run("lab", "down", check=False)
 
 
@@ -62,6 +65,7 @@ def show(cluster: Cluster, keep: bool) -> None:
     monitor = ask("lab", "status")["monitor"]
     say("2. Every node reports: the path to the training server, as measured from each")
     wait("every node reaches the server", lambda: all_reach(monitor, cluster))
+    wait("a round trip of each", lambda: len(query(monitor, RTT)) == len(cluster.nodes) - 1)
     picture(cluster, remarks(monitor, cluster))
 
     fault, node = choose(ask("lab", "faults"))
@@ -70,14 +74,15 @@ def show(cluster: Cluster, keep: bool) -> None:
     run("lab", "break", fault, "--node", node)
     sent = wait("a notification", lambda: ask("lab", "notifications"))
     seconds = time.monotonic() - begin
-    say(f"4. {seconds:.0f} s later, one notification")
+    count = "one notification" if len(sent) == 1 else f"{len(sent)} notifications"
+    say(f"4. {seconds:.0f} s later: {count}")
     notification(sent[0])
-    wait("the symptom", lambda: cut_off(monitor))
     picture(cluster, remarks(monitor, cluster))
-    symptoms = ", ".join(sorted(cut_off(monitor)))
-    click.echo(
-        f"\n   {symptoms} cannot reach the server. The cause is known: nobody is told twice."
-    )
+    victims = sorted(cut_off(monitor))
+    if victims:
+        wait("their symptom to be held back", lambda: held_back(monitor) >= set(victims))
+        names = " and ".join(victims)
+        click.echo(f"\n   {names} cannot reach the server. That follows, and is held back.")
 
     say("5. The repair, as the notification prints it")
     click.secho(f"   $ {sent[0]['fix']}", bold=True)
@@ -89,13 +94,16 @@ def show(cluster: Cluster, keep: bool) -> None:
     wait("every node reaches the server", lambda: all_reach(monitor, cluster))
     picture(cluster, remarks(monitor, cluster))
 
-    everything = ask("lab", "notifications")
-    click.echo(f"\n   Sent in all: {len(everything)} (firing, resolved).")
+    everything = [n["status"] for n in ask("lab", "notifications")]
+    click.echo(f"\n   Sent in all: {', '.join(everything)}.")
     if keep:
-        say("The cluster is left running")
+        say("The cluster is left running; look at it in a browser, break it, heal it")
         for name, address in monitor.items():
             click.echo(f"   {name:<14}{address}")
-        click.echo("   smolmon lab faults | break | heal | exec | status | down")
+        click.echo("   .venv/bin/smolmon lab faults | break | heal | exec | status | down")
+    else:
+        click.echo("\n   scripts/demo --keep leaves the cluster running, with Prometheus and")
+        click.echo(f"   Alertmanager at {' and '.join(monitor.values())}.")
 
 
 def choose(faults: list[dict[str, Any]]) -> tuple[str, str]:
@@ -107,12 +115,8 @@ def choose(faults: list[dict[str, Any]]) -> tuple[str, str]:
 
 def remarks(monitor: Mapping[str, str], cluster: Cluster) -> dict[str, Remark]:
     """What to say of each node: its cause, if one is active there, else its way to the server."""
-    rtt = (
-        'rate(smolmon_ping_rtt_seconds_sum{probe="server"}[30s])'
-        ' / (rate(smolmon_ping_rtt_seconds_count{probe="server"}[30s]) > 0)'
-    )
     reached = {s["node"]: s["value"] for s in query(monitor, 'smolmon_ping_up{probe="server"}')}
-    seconds = {s["node"]: s["value"] for s in query(monitor, rtt)}
+    seconds = {s["node"]: s["value"] for s in query(monitor, RTT)}
     causes = {
         s["node"]: s["alertname"]
         for s in query(monitor, 'ALERTS{class="cause",alertstate="firing"}')
@@ -140,6 +144,13 @@ def cut_off(monitor: Mapping[str, str]) -> set[str]:
     return {s["node"] for s in query(monitor, 'smolmon_ping_up{probe="server"} == 0')}
 
 
+def held_back(monitor: Mapping[str, str]) -> set[str]:
+    """The nodes whose symptom Alertmanager has and does not send."""
+    with urlopen(f"{monitor['alertmanager']}/api/v2/alerts", timeout=10) as got:  # noqa: S310
+        alerts = json.load(got)
+    return {a["labels"].get("node", "") for a in alerts if a["status"]["state"] == "suppressed"}
+
+
 def resolved(sent: Mapping[str, str]) -> bool:
     """Whether this notification says that it is over."""
     return sent["status"] == "resolved"
@@ -152,16 +163,34 @@ def query(monitor: Mapping[str, str], promql: str) -> list[dict[str, Any]]:
     return [{**sample["metric"], "value": float(sample["value"][1])} for sample in result]
 
 
+def smolmon(*args: str) -> list[str]:
+    """The command line of `smolmon` with these arguments."""
+    return [sys.executable, "-m", "smolmon", *args]
+
+
+def up(*args: str) -> None:
+    """Bring the lab up. Of all the commands that setup shows, those of one node are enough here."""
+    lab = subprocess.Popen(smolmon("lab", "up", *args), stdout=subprocess.PIPE, text=True)
+    assert lab.stdout is not None  # noqa: S101
+    planned = 0
+    for line in lab.stdout:
+        planned += line.rstrip().endswith("steps")
+        if not line.startswith("  ") or planned <= 1:
+            click.echo(line.rstrip())
+    if lab.wait():
+        raise subprocess.CalledProcessError(lab.returncode, lab.args)
+
+
 def run(*args: str, check: bool = True) -> None:
     """Run `smolmon`, with its output shown."""
     sys.stdout.flush()
-    subprocess.run([sys.executable, "-m", "smolmon", *args], check=check)
+    subprocess.run(smolmon(*args), check=check)
 
 
 def ask(*args: str) -> Any:  # noqa: ANN401 - JSON
     """The JSON answer of a `smolmon` command."""
-    command = [sys.executable, "-m", "smolmon", *args, "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    done = subprocess.run(smolmon(*args, "--json"), check=True, capture_output=True)
+    return json.loads(done.stdout)
 
 
 def wait(what: str, read: Callable[[], T]) -> T:
