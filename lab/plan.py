@@ -289,16 +289,18 @@ def _wifi(cluster: Cluster) -> tuple[tuple[Lan, ...], dict[str, list[IPv4Address
     gate = cluster.internet.address if cluster.internet else None
     lans = []
     for subnet in subnets:
-        router = gate if gate in subnet and gate not in used else _router(subnet, used)
+        # Who declares the router's address to be the internet has that very router.
+        is_gate = gate is not None and gate in subnet and gate not in used
+        router = gate if gate and is_gate else _router(subnet, used)
         used.add(router)
         lans.append(Lan(subnet, router))
-    addresses = dict(literal)
+    everybody = dict(literal)
     for name in (*literal, CONTROLLER):
-        if not addresses.get(name):
-            address = _free_address(subnets[0], used, first=100)
-            used.add(address)
-            addresses[name] = [address]
-    return tuple(lans), addresses
+        if not everybody.get(name):
+            free = _free_address(subnets[0], used, first=100)
+            used.add(free)
+            everybody[name] = [free]
+    return tuple(lans), everybody
 
 
 def _literals(cluster: Cluster, node: Node) -> Iterator[IPv4Address]:

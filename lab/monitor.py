@@ -1,0 +1,81 @@
+"""The monitor on the controller: render its configuration, start it, wait until it sees."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from smolmon.lab.controller import CLUSTER_FILE, MONITOR, WEBHOOK
+from smolmon.lab.errors import LabError
+from smolmon.lab.machines import command_in
+from smolmon.lab.plan import CONTROLLER
+
+SCRAPE_DEADLINE = 60.0  # seconds; a fresh Prometheus scrapes first after about six
+JOB = "smolmon"
+
+
+def start(speed: float) -> subprocess.Popen[str]:
+    """Begin to render the configuration and to start the units; see :func:`started`."""
+    script = (
+        f"smolmon render {MONITOR} --cluster {CLUSTER_FILE} --speed {speed:g} --webhook {WEBHOOK}"
+        " >/dev/null && systemctl start smolmon-monitor.target"
+    )
+    return subprocess.Popen(
+        command_in(CONTROLLER, ["sh", "-c", script], {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def started(starting: subprocess.Popen[str]) -> None:
+    """Wait until the units are started. Raises LabError."""
+    _, said = starting.communicate()
+    if starting.returncode:
+        last = (said.strip().splitlines() or ["no message"])[-1]
+        raise LabError(f"the monitor did not start: {last}")
+
+
+def wait_for_scrapes(nodes: Sequence[str], prometheus: str) -> None:
+    """Wait until Prometheus has scraped the exporter of every one of `nodes`. Raises LabError."""
+    end = time.monotonic() + SCRAPE_DEADLINE
+    while True:
+        healths = targets(prometheus)
+        missing = {node: healths.get(node, "no target yet") for node in nodes}
+        missing = {node: health for node, health in missing.items() if health != "up"}
+        if not missing:
+            return
+        if time.monotonic() > end:
+            what = ", ".join(f"{node} ({health})" for node, health in missing.items())
+            raise LabError(
+                f"not scraped after {SCRAPE_DEADLINE:.0f} s: {what}; the machines are left running"
+            )
+        time.sleep(0.1)
+
+
+def targets(prometheus: str) -> dict[str, str]:
+    """By node: `up`, or why Prometheus at this address cannot scrape it. Empty if it is silent."""
+    try:
+        active = _get(f"{prometheus}/api/v1/targets?state=active")["data"]["activeTargets"]
+    except (OSError, URLError, ValueError, KeyError):
+        return {}
+    return {
+        target["labels"].get("node", ""): target["health"]
+        if target["health"] == "up"
+        else target["lastError"] or "not scraped yet"
+        for target in active
+        if target["labels"].get("job") == JOB
+    }
+
+
+# What json gives is what Prometheus documents.
+def _get(url: str) -> Any:  # noqa: ANN401
+    # The host's proxy settings are not for the loopback address.
+    with build_opener(ProxyHandler({})).open(url, timeout=5) as answer:
+        return json.load(answer)

@@ -1,0 +1,78 @@
+"""A webhook receiver: keeps every alert that Alertmanager sends, one JSON object a line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+MOST = 4 << 20  # bytes of one POST
+
+
+def notifications(payload: dict[str, Any], time: str) -> list[dict[str, str]]:
+    """What one POST of Alertmanager's webhook (version 4) says, alert by alert.
+
+    `status` is `firing` or `resolved`; a label or annotation that is absent is an empty text.
+    """
+    return [
+        {
+            "time": time,
+            "status": str(alert.get("status", "")),
+            "alert": str(alert.get("labels", {}).get("alertname", "")),
+            "node": str(alert.get("labels", {}).get("node", "")),
+            "summary": str(alert.get("annotations", {}).get("summary", "")),
+            "fix": str(alert.get("annotations", {}).get("fix", "")),
+        }
+        for alert in payload.get("alerts", [])
+    ]
+
+
+def server(port: int, file: Path) -> HTTPServer:
+    """A server on the loopback address that appends what it is sent to `file`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            try:
+                size = int(self.headers.get("Content-Length", ""))
+                if not 0 < size <= MOST:
+                    raise ValueError
+                received = notifications(json.loads(self.rfile.read(size)), now())
+            except (ValueError, AttributeError, TypeError):
+                self.send_error(400, "not a notification of Alertmanager")
+                return
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write("".join(json.dumps(one) + "\n" for one in received))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """The file says it all."""
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return HTTPServer(("127.0.0.1", port), Handler)
+
+
+def now() -> str:
+    """This moment, in UTC, to the millisecond (RFC 3339)."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    """Every notification in `file`, the oldest first."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--file", type=Path, required=True)
+    arguments = parser.parse_args()
+    server(arguments.port, arguments.file).serve_forever()
