@@ -1,0 +1,371 @@
+"""What a Linux node is like: one read-only script, and the pure functions that read its output.
+
+A network profile has three states that can differ from one another: *stored* (what NetworkManager
+would do next time), *applied* (what it did), and what the *kernel* has. All three are gathered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+from attrs import field, frozen
+
+from smolmon.setup.shell import command, lines, quote, sections
+
+NM = "org.freedesktop.NetworkManager"
+NM_PATH = "/org/freedesktop/NetworkManager"
+UNIT = "smolmon-exporter.service"
+
+
+class FactsError(ValueError):
+    """The output of the facts script cannot be read. One line."""
+
+
+@frozen
+class Interface:
+    """A network interface as the kernel has it."""
+
+    name: str
+    mac: str
+    up: bool  # administratively
+    carrier: bool
+    addresses: tuple[IPv4Interface, ...]
+    ipv6: tuple[str, ...] = ()
+
+
+@frozen
+class KernelRoute:
+    """A route of the kernel's main table. `destination` is 0.0.0.0/0 for a default route."""
+
+    destination: IPv4Network
+    gateway: IPv4Address | None
+    device: str | None  # None for a blackhole and its like
+    kind: str = "unicast"
+
+
+@frozen
+class ProfileRoute:
+    """A route that a profile asks for. `metric` None: the device's own."""
+
+    destination: IPv4Network
+    via: IPv4Address | None
+    metric: int | None = None
+
+
+@frozen
+class Profile:
+    """What smolmon sets of a NetworkManager profile, in one canonical form."""
+
+    uuid: str
+    name: str
+    kind: str  # 802-3-ethernet, bridge, ...
+    interface: str | None
+    mac: str | None
+    autoconnect: bool
+    priority: int
+    method: str
+    addresses: tuple[IPv4Interface, ...]
+    gateway: str
+    routes: tuple[ProfileRoute, ...]
+    never_default: bool
+    dns: bool  # whether it brings name servers of its own
+    ipv6_method: str
+
+
+@frozen
+class Device:
+    """A network device as NetworkManager has it."""
+
+    name: str
+    kind: str
+    state: str
+
+
+@frozen
+class Connection:
+    """A stored profile in NetworkManager's list."""
+
+    uuid: str
+    name: str
+    device: str
+
+
+@frozen
+class File:
+    """A file's SHA-256 (hex) and its modification time, in seconds since the epoch."""
+
+    sha256: str
+    changed: int
+
+
+@frozen
+class Service:
+    """The exporter's unit. `started` is in seconds since the epoch, None while it does not run."""
+
+    active: bool
+    enabled: bool
+    reload_needed: bool
+    started: int | None
+    listening: tuple[str, ...] = ()  # ADDRESS:PORT
+
+
+@frozen
+class Facts:
+    """Everything that the plan for one Linux node depends on."""
+
+    user: str
+    uid: int
+    sudo: bool  # without a password
+    ssh_address: str | None  # at which this very session arrived
+    interfaces: tuple[Interface, ...]
+    routes: tuple[KernelRoute, ...]
+    nm_running: bool
+    devices: tuple[Device, ...] = ()
+    connections: tuple[Connection, ...] = ()
+    stored: dict[str, Profile] = field(factory=dict)  # by UUID
+    applied: dict[str, Profile] = field(factory=dict)  # by device
+    sysctl: dict[str, str] = field(factory=dict)
+    python: str | None = None
+    python_version: tuple[int, int] | None = None
+    files: dict[str, File] = field(factory=dict)  # by path; only those that exist
+    service: Service = Service(False, False, False, None)
+
+    def interface(self, name: str | None, mac: str | None = None) -> Interface | None:
+        """The interface of that MAC address if one is given, else of that name."""
+        for found in self.interfaces:
+            if (found.mac == mac) if mac else (found.name == name):
+                return found
+        return None
+
+    def device(self, name: str) -> Device | None:
+        """NetworkManager's device of that name."""
+        return next((d for d in self.devices if d.name == name), None)
+
+    @property
+    def ssh_interface(self) -> str | None:
+        """The interface that carries this SSH session, None if its address is on none."""
+        for found in self.interfaces:
+            if self.ssh_address in found.ipv6 or any(
+                str(a.ip) == self.ssh_address for a in found.addresses
+            ):
+                return found.name
+        return None
+
+    @property
+    def default_interfaces(self) -> tuple[str, ...]:
+        """The interfaces with a default route, the preferred one first."""
+        return tuple(r.device for r in self.routes if r.destination.prefixlen == 0 and r.device)
+
+
+SYSCTLS = ("net.ipv4.ip_forward", "net.ipv4.ping_group_range")
+
+
+def script(uuids: Iterable[str], files: Iterable[str], port: int) -> str:
+    """The facts script: profiles with these UUIDs, files at these paths, listeners on `port`."""
+    call = f"busctl --json=short call {NM}"
+    return lines(
+        [
+            "echo @@user; id -un; id -u",
+            "echo @@sudo; if [ $(id -u) = 0 ]; then echo yes; else "
+            "sudo -n true 2>/dev/null && echo yes; fi",
+            'echo @@ssh; echo "$SSH_CONNECTION"',
+            "echo @@addresses; ip -j addr",
+            "echo @@routes; ip -j -4 route show table main",
+            "devices=$(nmcli -t -f DEVICE,TYPE,STATE device 2>/dev/null) && echo @@nm-running",
+            'echo @@devices; echo "$devices"',
+            "echo @@connections; nmcli -t -f UUID,DEVICE,NAME connection",
+            f"for uuid in {command(*uuids)}; do",
+            f"  path=$(busctl call {NM} {NM_PATH}/Settings {NM}.Settings"
+            " GetConnectionByUuid s $uuid 2>/dev/null) || continue",
+            '  path=${path#*\\"}; path=${path%\\"}',
+            f'  echo "@@stored $uuid"; {call} "$path" {NM}.Settings.Connection GetSettings',
+            "done",
+            'echo "$devices" | while IFS=: read -r device kind state; do',
+            '  case "$kind:$state" in ethernet:connected*) ;; *) continue ;; esac',
+            f'  path=$(busctl call {NM} {NM_PATH} {NM} GetDeviceByIpIface s "$device"'
+            " 2>/dev/null) || continue",
+            '  path=${path#*\\"}; path=${path%\\"}',
+            f'  echo "@@applied $device"; {call} "$path" {NM}.Device GetAppliedConnection u 0',
+            "done",
+            *(
+                f"echo {quote('@@sysctl ' + key)}; cat /proc/sys/{key.replace('.', '/')}"
+                for key in SYSCTLS
+            ),
+            "echo @@python; python3 -c "
+            "'import sys; print(sys.executable, *sys.version_info[:2], sep=\"\\n\")' 2>/dev/null",
+            f"echo @@changed; stat -c '%Y %n' {command(*files)} 2>/dev/null",
+            f"echo @@sha256; sha256sum {command(*files)} 2>/dev/null",
+            f"unit=$(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload,MainPID {UNIT})",
+            'echo @@unit; echo "$unit"',
+            "pid=${unit#*MainPID=}; pid=${pid%%[!0-9]*}",
+            'echo @@started; [ "${pid:-0}" = 0 ] || { ps -o etimes= -p "$pid"; date +%s; }',
+            f"echo @@listening; ss -Hltn {quote(f'( sport = :{port} )')}",
+            "true",
+        ]
+    )
+
+
+def parse(text: str) -> Facts:
+    """Read the output of the facts script. Raises FactsError."""
+    found = {(name, argument): block for name, argument, block in sections(text)}
+
+    def words(name: str, argument: str = "") -> list[str]:
+        return found.get((name, argument), "").split()
+
+    try:
+        user, uid = words("user")
+        python = found.get(("python", ""), "").split("\n")
+        session = words("ssh")
+        return Facts(
+            user=user,
+            uid=int(uid),
+            sudo=words("sudo") == ["yes"],
+            ssh_address=session[2].partition("%")[0] if len(session) == 4 else None,
+            interfaces=_interfaces(found[("addresses", "")]),
+            routes=_routes(found[("routes", "")]),
+            nm_running=("nm-running", "") in found,
+            devices=tuple(
+                Device(*parts)
+                for line in found.get(("devices", ""), "").splitlines()
+                if len(parts := _terse(line, 3)) == 3
+            ),
+            connections=tuple(
+                Connection(uuid=parts[0], device=parts[1], name=parts[2])
+                for line in found.get(("connections", ""), "").splitlines()
+                if len(parts := _terse(line, 3)) == 3
+            ),
+            stored={
+                key: profile(block) for (name, key), block in found.items() if name == "stored"
+            },
+            applied={
+                key: profile(block) for (name, key), block in found.items() if name == "applied"
+            },
+            sysctl={
+                key: " ".join(block.split())
+                for (name, key), block in found.items()
+                if name == "sysctl"
+            },
+            python=python[0] if len(python) >= 3 else None,
+            python_version=(int(python[1]), int(python[2])) if len(python) >= 3 else None,
+            files=_files(found.get(("changed", ""), ""), found.get(("sha256", ""), "")),
+            service=_service(
+                found.get(("unit", ""), ""), words("started"), found.get(("listening", ""), "")
+            ),
+        )
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise FactsError(
+            f"its facts cannot be read ({type(error).__name__}: {error}); "
+            "smolmon needs systemd, iproute2 4.13 or newer and NetworkManager on it"
+        ) from error
+
+
+def _interfaces(text: str) -> tuple[Interface, ...]:
+    return tuple(
+        Interface(
+            name=link["ifname"],
+            mac=link.get("address", ""),
+            up="UP" in link["flags"],
+            carrier="LOWER_UP" in link["flags"],
+            addresses=tuple(
+                IPv4Interface(f"{a['local']}/{a['prefixlen']}")
+                for a in link["addr_info"]
+                if a.get("family") == "inet"
+            ),
+            ipv6=tuple(a["local"] for a in link["addr_info"] if a.get("family") == "inet6"),
+        )
+        for link in json.loads(text)
+        if link  # iproute2 before 5.0 leaves empty objects for what it filtered
+    )
+
+
+def _routes(text: str) -> tuple[KernelRoute, ...]:
+    """In order of preference: the kernel lists equal destinations by metric."""
+    return tuple(
+        KernelRoute(
+            destination=IPv4Network("0.0.0.0/0" if r["dst"] == "default" else r["dst"]),
+            gateway=IPv4Address(r["gateway"]) if "gateway" in r else None,
+            device=r.get("dev"),
+            kind=r.get("type", "unicast"),
+        )
+        for r in json.loads(text or "[]")
+        if r
+    )
+
+
+def _terse(line: str, count: int) -> list[str]:
+    """The fields of a line of `nmcli -t`, which puts a backslash before `:` and `\\`."""
+    fields = [""]
+    characters = iter(line)
+    for character in characters:
+        if character == "\\":
+            fields[-1] += next(characters, "")
+        elif character == ":" and len(fields) < count:
+            fields.append("")
+        else:
+            fields[-1] += character
+    return fields
+
+
+def profile(text: str) -> Profile:
+    """A profile from the JSON that `busctl` makes of GetSettings or GetAppliedConnection."""
+    settings: dict[str, dict[str, dict[str, Any]]] = json.loads(text)["data"][0]
+
+    def get(setting: str, key: str, default: Any) -> Any:  # noqa: ANN401 - D-Bus variants
+        return settings.get(setting, {}).get(key, {}).get("data", default)
+
+    mac = get("802-3-ethernet", "mac-address", None)
+    return Profile(
+        uuid=get("connection", "uuid", ""),
+        name=get("connection", "id", ""),
+        kind=get("connection", "type", ""),
+        interface=get("connection", "interface-name", None),
+        mac=":".join(f"{octet:02x}" for octet in mac) if mac else None,
+        autoconnect=get("connection", "autoconnect", True),
+        priority=get("connection", "autoconnect-priority", 0),
+        method=get("ipv4", "method", ""),
+        addresses=tuple(
+            sorted(
+                IPv4Interface(f"{a['address']['data']}/{a['prefix']['data']}")
+                for a in get("ipv4", "address-data", [])
+            )
+        ),
+        gateway=get("ipv4", "gateway", ""),
+        routes=sorted_routes(
+            ProfileRoute(
+                destination=IPv4Network(f"{r['dest']['data']}/{r['prefix']['data']}"),
+                via=IPv4Address(r["next-hop"]["data"]) if "next-hop" in r else None,
+                metric=r["metric"]["data"] if "metric" in r else None,
+            )
+            for r in get("ipv4", "route-data", [])
+        ),
+        never_default=get("ipv4", "never-default", False),
+        dns=bool(get("ipv4", "dns", []) or get("ipv4", "dns-data", [])),
+        ipv6_method=get("ipv6", "method", ""),
+    )
+
+
+def sorted_routes(routes: Iterable[ProfileRoute]) -> tuple[ProfileRoute, ...]:
+    """The routes in canonical order."""
+    return tuple(sorted(routes, key=lambda r: (r.destination, str(r.via), r.metric or 0)))
+
+
+def _files(changed: str, sha256: str) -> dict[str, File]:
+    times = {
+        path: int(time) for time, path in (line.split(" ", 1) for line in changed.splitlines())
+    }
+    digests = {line[66:]: line[:64] for line in sha256.splitlines()}
+    return {path: File(digests[path], times[path]) for path in times if path in digests}
+
+
+def _service(unit: str, started: list[str], listening: str) -> Service:
+    properties = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    return Service(
+        active=properties.get("ActiveState") == "active",
+        enabled=properties.get("UnitFileState") == "enabled",
+        reload_needed=properties.get("NeedDaemonReload") == "yes",
+        started=int(started[1]) - int(started[0]) if len(started) == 2 else None,
+        listening=tuple(line.split()[3] for line in listening.splitlines()),
+    )

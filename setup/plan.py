@@ -1,0 +1,280 @@
+"""What to do on a Linux node so that it becomes what is wanted: ordered steps. Pure.
+
+An empty plan means that all is as wanted, so a second run does nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from ipaddress import IPv4Interface
+
+from attrs import asdict, evolve, field, frozen
+
+from smolmon.setup import nmcli
+from smolmon.setup.facts import UNIT, Facts, Interface, KernelRoute, Profile
+from smolmon.setup.service import WantedFile, ping_allowed
+from smolmon.setup.shell import command
+from smolmon.setup.wanted import PREFIX, Link, Wanted
+
+
+@frozen
+class Step:
+    """One command, exactly as it is run. `undo` None: the checkpoint undoes it."""
+
+    command: str
+    why: str
+    undo: str | None = None
+    content: bytes | None = field(default=None, repr=False)  # for its standard input
+
+
+@frozen
+class Plan:
+    """A node's steps. `network` runs under a checkpoint, then `system` does not."""
+
+    network: tuple[Step, ...] = ()
+    system: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()  # what setup cannot bring about
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All of them, in order."""
+        return self.network + self.system
+
+
+def plan(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Plan:
+    """The steps that lead from `facts` to `wanted`, for a node that passed preflight."""
+    return Plan(
+        network=network_steps(wanted, facts),
+        system=tuple(_system(wanted, facts, files)),
+        notes=tuple(_notes(wanted, facts)),
+    )
+
+
+def _as_root(facts: Facts, *words: str) -> str:
+    return command(*([] if facts.uid == 0 else ["sudo", "-n"]), *words)
+
+
+# -- the network ------------------------------------------------------------------------------
+
+
+def network_steps(wanted: Wanted, facts: Facts) -> tuple[Step, ...]:
+    """The steps that a checkpoint covers."""
+    return (
+        *(step for link in wanted.links for step in _link(link, wanted, facts)),
+        *_duplicates(wanted, facts),
+    )
+
+
+def _link(link: Link, wanted: Wanted, facts: Facts) -> Iterator[Step]:
+    profile = link.profile
+    port = facts.interface(profile.interface, profile.mac)
+    if port is None:
+        return  # refused by preflight
+    stored = facts.stored.get(profile.uuid)
+    if stored is not None and stored.kind != profile.kind:
+        yield Step(
+            _as_root(facts, *nmcli.delete(profile.uuid)),
+            f"{profile.name} is a profile for {stored.kind}, not for {profile.kind}",
+        )
+        stored = None
+    if stored is None:
+        why = f"there is no profile {profile.name} on {port.name}"
+        yield Step(_as_root(facts, *nmcli.add(profile)), why)
+        if not port.carrier and port.up:
+            yield _autoconnect(profile, facts)
+    elif stored != profile:
+        why = f"the stored profile {profile.name} differs: {differences(profile, stored)}"
+        yield Step(_as_root(facts, *nmcli.modify(profile)), why)
+    if not port.carrier and port.up:
+        return  # NetworkManager activates it when the cable is in; nothing can be seen until then
+    applied = facts.applied.get(port.name)
+    if applied is None or applied.uuid != profile.uuid or stored is None:
+        instead = f"; now {applied.name}" if applied and applied.uuid != profile.uuid else ""
+        yield _up(profile, port, facts, f"{profile.name} is not active on {port.name}{instead}")
+    elif not port.up:
+        yield _up(profile, port, facts, f"{port.name} was taken down by hand")
+    else:
+        found = list(_kernel(link, port, wanted, facts))
+        if _ip(applied) != _ip(profile):
+            differs = differences(_ip(profile), _ip(applied))
+            found.insert(0, f"the profile applied on {port.name} differs: {differs}")
+        if found:
+            # What cannot be reapplied needs a new activation.
+            again = _as_root(facts, *nmcli.up(profile.uuid, port.name))
+            yield Step(f"{_as_root(facts, *nmcli.reapply(port.name))} || {again}", "; ".join(found))
+    if stored is None:
+        yield _autoconnect(profile, facts)
+
+
+def _autoconnect(profile: Profile, facts: Facts) -> Step:
+    why = f"{profile.name} is to be active after a reboot, and when its cable comes back"
+    return Step(_as_root(facts, *nmcli.autoconnect(profile.uuid)), why)
+
+
+def _ip(profile: Profile) -> Profile:
+    """What an *applied* profile is held to: the rest matters only before an activation."""
+    return evolve(profile, name="", interface=None, mac=None, autoconnect=True, priority=0)
+
+
+def _up(profile: Profile, port: Interface, facts: Facts, why: str) -> Step:
+    return Step(_as_root(facts, *nmcli.up(profile.uuid, port.name)), why)
+
+
+def differences(expected: Profile, seen: Profile) -> str:
+    """The properties in which two profiles differ, with both values."""
+    one, other = asdict(expected, recurse=False), asdict(seen, recurse=False)
+    return ", ".join(
+        f"{key} is {_said(other[key])} instead of {_said(one[key])}"
+        for key in one
+        if one[key] != other[key]
+    )
+
+
+def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return " and ".join(_said(v) for v in value) or "empty"
+    if hasattr(value, "destination"):
+        metric = f" metric {value.metric}" if value.metric is not None else ""  # type: ignore[attr-defined]
+        return f"{value.destination} via {value.via}{metric}"  # type: ignore[attr-defined]
+    return {True: "yes", False: "no", None: "unset", "": "empty"}.get(value, str(value))  # type: ignore[call-overload,no-any-return]
+
+
+def _kernel(link: Link, port: Interface, wanted: Wanted, facts: Facts) -> Iterator[str]:
+    """Where the kernel has something else than the profile says, on one of our interfaces."""
+    profile = link.profile
+    for address in profile.addresses:
+        if address not in port.addresses:
+            yield f"{port.name} lost its address {address}"
+    for address in port.addresses:
+        if address not in profile.addresses and _declared(address, wanted):
+            yield f"{port.name} also has the address {address}"
+    here = [r for r in facts.routes if r.device == port.name]
+    expected = {(r.destination, r.via) for r in profile.routes}
+    expected |= {(a.network, None) for a in profile.addresses}
+    seen = {(r.destination, r.gateway) for r in here}
+    for destination, via in sorted(expected - seen, key=str):
+        yield f"the route {destination}{f' via {via}' if via else ''} is missing"
+    for route in here:
+        if (route.destination, route.gateway) not in expected and _meddles(route, wanted):
+            by = f" via {route.gateway}" if route.gateway else ""
+            name = "a default route" if route.destination.prefixlen == 0 else route.destination
+            yield f"{port.name} also has {name}{by}"
+
+
+def _declared(address: IPv4Interface, wanted: Wanted) -> bool:
+    return any(address.ip in subnet for _, subnet in wanted.declared)
+
+
+def _meddles(route: KernelRoute, wanted: Wanted) -> bool:
+    """Whether a route catches cluster traffic; a default route on a cluster link always does."""
+    return any(route.destination.overlaps(subnet) for _, subnet in wanted.declared)
+
+
+def _duplicates(wanted: Wanted, facts: Facts) -> Iterator[Step]:
+    """Profiles that carry our name and are none of ours would fight ours for the interface."""
+    for connection in facts.connections:
+        if connection.name.startswith(PREFIX) and connection.uuid not in wanted.uuids:
+            yield Step(
+                _as_root(facts, *nmcli.delete(connection.uuid)),
+                f"a second profile called {connection.name}, which this cluster does not use",
+            )
+
+
+def _notes(wanted: Wanted, facts: Facts) -> Iterator[str]:
+    for link in wanted.links:
+        port = facts.interface(link.profile.interface, link.profile.mac)
+        if port and port.up and not port.carrier:
+            yield (
+                f"{link.segment}: {port.name} has no carrier, so its profile is only stored; "
+                "plug the cable in, and NetworkManager activates it"
+            )
+
+
+# -- the system -------------------------------------------------------------------------------
+
+
+def _system(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:
+    changed = [f for f in files if not _same(f, facts)]
+    for file in changed:
+        step = _install(file, facts)
+        if file.exporter and file is next(f for f in changed if f.exporter):
+            # Undone in reverse order, so this comes last: the former exporter runs again.
+            step = evolve(step, undo=" && ".join([step.undo or "true", *_resume(facts)]))
+        yield step
+    yield from _sysctls(wanted, facts)
+    yield from _service(facts, files, changed)
+
+
+def _resume(facts: Facts) -> Iterator[str]:
+    yield _as_root(facts, "systemctl", "daemon-reload")
+    if facts.service.active:
+        yield _as_root(facts, "systemctl", "restart", UNIT)
+
+
+def _same(file: WantedFile, facts: Facts) -> bool:
+    seen = facts.files.get(file.path)
+    return seen is not None and seen.sha256 == hashlib.sha256(file.content).hexdigest()
+
+
+def _install(file: WantedFile, facts: Facts) -> Step:
+    """Put a file in place by a rename, so that nobody ever reads half of it."""
+    new, previous = f"{file.path}.new", f"{file.path}.previous"
+    exists = file.path in facts.files
+    commands = [_as_root(facts, "install", "-D", "-m", "0644", "/dev/stdin", new)]
+    if exists:
+        commands.append(_as_root(facts, "ln", "-f", file.path, previous))
+    commands.append(_as_root(facts, "mv", "-f", new, file.path))
+    undo = ("mv", "-f", previous, file.path) if exists else ("rm", "-f", file.path)
+    why = f"{file.what} is {'another one' if exists else 'not installed'}"
+    return Step(" && ".join(commands), why, _as_root(facts, *undo), file.content)
+
+
+def _sysctls(wanted: Wanted, facts: Facts) -> Iterator[Step]:
+    seen = facts.sysctl.get("net.ipv4.ip_forward", "")
+    if wanted.forwarding and seen != "1":
+        yield _sysctl(facts, "net.ipv4.ip_forward", "1", "it is a gateway and does not forward")
+    if not ping_allowed(facts.sysctl.get("net.ipv4.ping_group_range", "")):
+        why = "the exporter pings without privileges"
+        yield _sysctl(facts, "net.ipv4.ping_group_range", "0 2147483647", why)
+
+
+def _sysctl(facts: Facts, key: str, value: str, why: str) -> Step:
+    before = facts.sysctl.get(key, "")
+    return Step(
+        _as_root(facts, "sysctl", "-q", "-w", f"{key}={value}"),
+        why,
+        _as_root(facts, "sysctl", "-q", "-w", f"{key}={before}"),
+    )
+
+
+def _service(
+    facts: Facts, files: tuple[WantedFile, ...], changed: list[WantedFile]
+) -> Iterator[Step]:
+    service = facts.service
+    parts = [f for f in files if f.exporter]
+    new = [f for f in changed if f.exporter]
+    reload = _as_root(facts, "systemctl", "daemon-reload")
+    if not service.enabled:
+        # Enabling makes systemd read its units again too.
+        yield Step(
+            _as_root(facts, "systemctl", "enable", "-q", UNIT),
+            f"{UNIT} does not start at boot",
+            _as_root(facts, "systemctl", "disable", "-q", UNIT),
+        )
+    elif service.reload_needed or any(f.path.endswith(".service") for f in new):
+        yield Step(reload, f"{UNIT} changed", reload)
+    stale = [
+        f
+        for f in parts
+        if (seen := facts.files.get(f.path))
+        and service.started is not None
+        and seen.changed > service.started + 1  # both are whole seconds
+    ]
+    restart = _as_root(facts, "systemctl", "restart", UNIT)
+    stop = _as_root(facts, "systemctl", "stop", UNIT)
+    if not service.active:
+        yield Step(restart, f"{UNIT} does not run", stop)
+    elif new or stale:
+        names = " and ".join(f.what for f in new or stale)
+        yield Step(restart, f"the running exporter predates {names}", stop if new else restart)

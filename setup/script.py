@@ -1,0 +1,38 @@
+"""Steps as one script, and which of them failed. Pure."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+from smolmon.setup.plan import Step
+from smolmon.setup.shell import lines, sections
+
+
+def steps_script(steps: Sequence[Step], failed: str = "true") -> str:
+    """All steps in order, up to the first that fails; then `failed`, and exit status 1."""
+    return lines([f"failed() {{ {failed}; exit 1; }}", *map(_step, range(len(steps)), steps)])
+
+
+def _step(number: int, step: Step) -> str:
+    if step.content is None:
+        return f"echo @@step {number}\n{{ {step.command}; }} 2>&1 || failed"
+    # No line of base64 can be the mark that ends it.
+    text = base64.encodebytes(step.content).decode()
+    return (
+        f"echo @@step {number}\n"
+        f"{{ base64 -d | {{ {step.command}; }}; }} 2>&1 <<'@@end' || failed\n{text}@@end"
+    )
+
+
+def undo_script(steps: Sequence[Step]) -> str:
+    """The inverses of `steps`, last first. One that fails does not keep the others from running."""
+    return lines(f"{step.undo} || failed=1" for step in reversed(steps) if step.undo) + (
+        "\nexit ${failed:-0}"
+    )
+
+
+def last_step(out: str) -> tuple[int, str] | None:
+    """The number of the last step that a script began, and what that printed."""
+    begun = [(int(number), text) for name, number, text in sections(out) if name == "step"]
+    return begun[-1] if begun else None

@@ -1,0 +1,305 @@
+"""The network guide's Part 3: what every node must and must not reach, expected against seen.
+
+Each node is asked once, by one script; its pings run side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from ipaddress import IPv4Address
+
+from attrs import frozen
+
+from smolmon.cluster import Cluster, Node, derive
+from smolmon.cluster.derive import Isolation, Probe, ProbeKind, Purpose, Route
+from smolmon.setup.shell import command, lines, quote, sections
+from smolmon.setup.ssh import Runner, SshError
+from smolmon.setup.system import UnsupportedError, system_of
+from smolmon.setup.together import together
+
+COUNT = 3  # echo requests for each address
+_TIMEOUT = 20.0  # seconds for a whole node, which needs about one
+
+
+class Verdict(str, Enum):
+    """How a check came out. Inconclusive: it proves nothing, because its control failed too."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@frozen
+class Check:
+    """One line of the table."""
+
+    node: str
+    what: str
+    expected: str
+    seen: str
+    verdict: Verdict
+    reason: str = ""
+
+
+@frozen
+class Ping:
+    """How often an address answered, and the mean round trip in milliseconds as ping says it."""
+
+    sent: int
+    received: int
+    mean: str = ""
+
+    @property
+    def answers(self) -> bool:
+        """Whether anything came back."""
+        return self.received > 0
+
+    def __str__(self) -> str:
+        if not self.answers:
+            return "no answer"
+        lost = f", {self.sent - self.received} of {self.sent} lost" if self.lost else ""
+        return f"{self.mean} ms{lost}"
+
+    @property
+    def lost(self) -> bool:
+        """Whether any request stayed without an answer."""
+        return self.received < self.sent
+
+
+@frozen
+class Hop:
+    """Where a packet would go next: the device, and the gateway unless it is delivered there."""
+
+    device: str
+    gateway: IPv4Address | None
+
+
+@frozen
+class Seen:
+    """What a node showed, in the order of its probes, routes and isolation pairs."""
+
+    probes: tuple[Ping, ...]
+    routes: tuple[Hop | None, ...]
+    ports: tuple[str, ...]  # the interface of each route's link
+    isolation: tuple[tuple[Ping, Ping], ...]  # the target, its control
+    forwarding: bool
+
+
+# -- asking a node ------------------------------------------------------------------------------
+
+
+def script(cluster: Cluster, node: str) -> str:
+    """Everything that is checked on `node`, as one read-only script."""
+    names = [s.name for s in cluster.segments_of(node)]
+    port = {name: f"port{number}" for number, name in enumerate(names)}
+    pings = [
+        _ping(f"probe {number}", quote(str(probe.address)))
+        for number, probe in enumerate(derive.probes(cluster, node))
+    ]
+    for number, pair in enumerate(derive.isolation(cluster, node)):
+        bound = f'-I "${port[pair.link]}" '
+        pings.append(_ping(f"target {number}", bound + quote(str(pair.address))))
+        pings.append(_ping(f"control {number}", bound + quote(str(pair.control))))
+    return lines(
+        [
+            "echo @@forwarding; cat /proc/sys/net/ipv4/ip_forward",
+            *(f"{port[name]}={_port(cluster, node, name)}" for name in names),
+            *(
+                f'echo "@@port {number} ${port[route.link]}"; echo "@@route {number}"; '
+                f"ip -j route get {quote(str(_host_of(cluster, route)))} 2>/dev/null"
+                for number, route in enumerate(derive.routes(cluster, node))
+            ),
+            *pings,
+            "wait",
+        ]
+    )
+
+
+def _ping(label: str, arguments: str) -> str:
+    # One write for each, so that they do not mix.
+    return (
+        f"( out=$(ping -n -q -c {COUNT} -i 0.2 -W 1 {arguments} 2>&1); "
+        f"printf '@@ping {label}\\n%s\\n' \"$out\" ) &"
+    )
+
+
+def _port(cluster: Cluster, node: str, segment: str) -> str:
+    """A shell expression for the name of the interface."""
+    member = cluster.segment(segment).member(node)
+    assert member is not None  # noqa: S101 - the caller goes through the node's own segments
+    if member.mac is None:
+        return quote(member.interface or "")
+    find = command("grep", "-lix", member.mac)
+    return f"$({find} /sys/class/net/*/address | head -n 1 | cut -d/ -f5)"
+
+
+def _host_of(cluster: Cluster, route: Route) -> IPv4Address:
+    """An address at the far end of `route`."""
+    return cluster.segment(route.to).members[0].address
+
+
+def parse(cluster: Cluster, node: str, out: str) -> Seen:
+    """Read what the script printed. Raises ValueError where a part is missing."""
+    blocks = sections(out)
+    text = {(name, argument): block for name, argument, block in blocks}
+
+    def ping(label: str) -> Ping:
+        return parse_ping(text.get(("ping", label), ""))
+
+    ports = [a.partition(" ")[2] for name, a, _ in blocks if name == "port"]
+    return Seen(
+        probes=tuple(ping(f"probe {n}") for n in range(len(derive.probes(cluster, node)))),
+        routes=tuple(
+            parse_route(text.get(("route", str(n)), ""))
+            for n in range(len(derive.routes(cluster, node)))
+        ),
+        ports=tuple(ports),
+        isolation=tuple(
+            (ping(f"target {n}"), ping(f"control {n}"))
+            for n in range(len(derive.isolation(cluster, node)))
+        ),
+        forwarding=text.get(("forwarding", ""), "").strip() == "1",
+    )
+
+
+def parse_ping(text: str) -> Ping:
+    """Read the summary of iputils' or busybox' ping; without one, nothing was sent."""
+    counts = re.search(r"(\d+) packets transmitted, (\d+)(?: packets)? received", text)
+    mean = re.search(r"= [\d.]+/([\d.]+)/", text)
+    if counts is None:
+        return Ping(0, 0)
+    return Ping(int(counts[1]), int(counts[2]), mean[1] if mean else "")
+
+
+def parse_route(text: str) -> Hop | None:
+    """Read `ip -j route get`; None where there is no way."""
+    try:
+        found = json.loads(text)[0]
+        gateway = found.get("gateway")
+        return Hop(found["dev"], IPv4Address(gateway) if gateway else None)
+    except (ValueError, LookupError):
+        return None
+
+
+# -- judging ------------------------------------------------------------------------------------
+
+
+async def verify(
+    cluster: Cluster, nodes: Sequence[Node], runners: Mapping[str, Runner]
+) -> tuple[list[Check], list[str]]:
+    """Ask all of `nodes` at once. The checks, and one line for each node that did not answer."""
+
+    async def one(node: Node) -> Seen | str:
+        try:
+            system_of(node)
+            result = await runners[node.name].run(script(cluster, node.name), _TIMEOUT)
+            return parse(cluster, node.name, result.out)
+        except (SshError, UnsupportedError) as error:
+            return str(error)
+
+    found = await together(one, nodes)
+    answers = dict(zip([node.name for node in nodes], found, strict=True))
+    seen = {name: answer for name, answer in answers.items() if isinstance(answer, Seen)}
+    return judge(cluster, seen), [a for a in answers.values() if isinstance(a, str)]
+
+
+def judge(cluster: Cluster, seen: Mapping[str, Seen]) -> list[Check]:
+    """Compare what the nodes showed with what the cluster file asks. Pure."""
+    return [check for name in seen for check in _checks(cluster, name, seen)]
+
+
+def _checks(cluster: Cluster, node: str, seen: Mapping[str, Seen]) -> Iterator[Check]:
+    mine = seen[node]
+    for route, hop, port in zip(derive.routes(cluster, node), mine.routes, mine.ports, strict=True):
+        yield _route(route, hop, port)
+    if node in derive.gateways(cluster):
+        verdict = Verdict.PASS if mine.forwarding else Verdict.FAIL
+        reason = "" if mine.forwarding else "net.ipv4.ip_forward is 0; `smolmon setup` turns it on"
+        yield Check(node, "forwarding", "on", "on" if mine.forwarding else "off", verdict, reason)
+    for probe, ping in zip(derive.probes(cluster, node), mine.probes, strict=True):
+        what = f"{probe.kind.value} {probe.target}"
+        if probe.kind is ProbeKind.INTERNET:
+            what = "internet"
+        yield Check(
+            node,
+            f"ping {what} {probe.address}",
+            "answers",
+            str(ping),
+            Verdict.PASS if ping.answers else Verdict.FAIL,
+            "" if ping.answers else _why(cluster, probe, seen),
+        )
+    pairs = zip(derive.isolation(cluster, node), mine.isolation, strict=True)
+    for pair, (target, control) in pairs:
+        yield _isolated(pair, target, control)
+
+
+def _route(route: Route, hop: Hop | None, port: str) -> Check:
+    right = hop == Hop(port, route.via)
+    return Check(
+        route.node,
+        f"route {route.destination} ({route.purpose.value})",
+        f"via {route.via} dev {port}",
+        _hop(hop),
+        Verdict.PASS if right else Verdict.FAIL,
+        "" if right else "packets would take another way; `smolmon setup` puts it right",
+    )
+
+
+def _hop(hop: Hop | None) -> str:
+    if hop is None:
+        return "no route"
+    return f"via {hop.gateway} dev {hop.device}" if hop.gateway else f"dev {hop.device}"
+
+
+def _isolated(pair: Isolation, target: Ping, control: Ping) -> Check:
+    if target.answers:
+        verdict, reason = Verdict.FAIL, "some node passes these packets on; it must not"
+    elif not control.answers:
+        verdict = Verdict.INCONCLUSIVE
+        reason = f"{pair.control} does not answer over {pair.link} either"
+    else:
+        verdict, reason = Verdict.PASS, ""
+    return Check(
+        pair.node,
+        f"ping {pair.target} {pair.address} over {pair.link}",
+        "no answer",
+        str(target),
+        verdict,
+        reason,
+    )
+
+
+def _why(cluster: Cluster, probe: Probe, seen: Mapping[str, Seen]) -> str:
+    """The first thing on the way there and back that is known to be wrong."""
+    if probe.kind is ProbeKind.INTERNET:
+        return "look at its Wi-Fi: `ip route get` and the router"
+    subnet = next((s for s in cluster.routed if probe.address in s.subnet), None)
+    way = [probe.node, *probe.gateways, probe.target]
+    back = cluster.segment(probe.link).subnet
+    for name in dict.fromkeys(way):
+        if name not in seen:
+            continue
+        theirs = seen[name]
+        for route, hop, port in zip(
+            derive.routes(cluster, name), theirs.routes, theirs.ports, strict=True
+        ):
+            there = subnet is not None and route.destination == subnet.subnet
+            if (there or route.destination == back) and hop != Hop(port, route.via):
+                kind = "return route" if route.purpose is Purpose.RETURN else "route"
+                return f"{name} lacks the {kind} {route.destination} via {route.via}"
+        if name in probe.gateways and not theirs.forwarding:
+            return f"{name} does not forward (net.ipv4.ip_forward is 0)"
+    return _silent(cluster, probe, seen)
+
+
+def _silent(cluster: Cluster, probe: Probe, seen: Mapping[str, Seen]) -> str:
+    """Routes and forwarding are right as far as is known: the link itself, or the target."""
+    first = probe.gateways[0] if probe.gateways else probe.target
+    mine = zip(derive.probes(cluster, probe.node), seen[probe.node].probes, strict=True)
+    dead = any(p.link == probe.link and p.target == first and not ping.answers for p, ping in mine)
+    if dead or first == probe.target:
+        return f"nothing comes back over {probe.link}: its cable, its port, or {first} itself"
+    return f"{first} answers, what is behind it does not: look at {probe.target} and its links"

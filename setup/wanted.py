@@ -1,0 +1,87 @@
+"""What the cluster file asks of a Linux node's network, in the form that facts are compared in."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface, IPv4Network
+from uuid import NAMESPACE_DNS, uuid5
+
+from attrs import frozen
+
+from smolmon.cluster import Cluster, derive
+from smolmon.setup.facts import Profile, ProfileRoute, sorted_routes
+
+PREFIX = "smolmon-"  # of the names of our profiles; nobody else's begin so
+# Above the 0 of profiles made by hand, so that ours wins after a reboot too.
+AUTOCONNECT_PRIORITY = 10
+
+
+@frozen
+class Link:
+    """A node's place on a segment, as a NetworkManager profile."""
+
+    segment: str
+    subnet: IPv4Network
+    profile: Profile
+
+
+@frozen
+class Wanted:
+    """What one node is to be. `declared` names every routed subnet of the cluster."""
+
+    node: str
+    links: tuple[Link, ...]
+    forwarding: bool
+    declared: tuple[tuple[str, IPv4Network], ...]
+    management: str
+    port: int
+
+    @property
+    def uuids(self) -> tuple[str, ...]:
+        """The UUIDs of this node's profiles."""
+        return tuple(link.profile.uuid for link in self.links)
+
+
+def wanted(cluster: Cluster, node: str) -> Wanted:
+    """What `cluster` asks of `node`."""
+    return Wanted(
+        node=node,
+        links=tuple(
+            Link(s.name, s.subnet, _profile(cluster, node, s.name))
+            for s in cluster.segments_of(node)
+        ),
+        forwarding=node in derive.gateways(cluster),
+        declared=tuple((s.name, s.subnet) for s in cluster.routed),
+        management=cluster.node(node).management,
+        port=cluster.exporter_port,
+    )
+
+
+def profile_uuid(cluster: str, segment: str, node: str) -> str:
+    """The fixed UUID of a node's profile on a segment: a second run finds the first one's."""
+    return str(uuid5(NAMESPACE_DNS, f"{cluster}.{segment}.{node}.smolmon"))
+
+
+def _profile(cluster: Cluster, node: str, name: str) -> Profile:
+    segment = cluster.segment(name)
+    member = segment.member(node)
+    assert member is not None  # noqa: S101 - by segments_of
+    return Profile(
+        uuid=profile_uuid(cluster.name, name, node),
+        name=f"{PREFIX}{name}",
+        kind="802-3-ethernet",
+        interface=member.interface,
+        mac=member.mac,
+        autoconnect=True,
+        priority=AUTOCONNECT_PRIORITY,
+        method="manual",
+        addresses=(IPv4Interface(f"{member.address}/{segment.subnet.prefixlen}"),),
+        gateway="",
+        routes=sorted_routes(
+            ProfileRoute(route.destination, route.via)
+            for route in derive.routes(cluster, node)
+            if route.link == name
+        ),
+        never_default=True,
+        dns=False,
+        ipv6_method="link-local",
+    )

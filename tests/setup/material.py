@@ -1,0 +1,198 @@
+"""What several tests of setup start from: recorded output, and a model of what commands do.
+
+The recordings were made by the facts and verify scripts on Debian 12 (NetworkManager 1.42, systemd
+252), before and after `smolmon setup` of examples/guide.yaml.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from functools import cache
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+
+from attrs import evolve
+
+from smolmon.cluster import Cluster, load
+from smolmon.setup import facts as facts_module
+from smolmon.setup.facts import Connection, Facts, File, KernelRoute, Profile, ProfileRoute
+from smolmon.setup.plan import Step
+from smolmon.setup.service import WantedFile, files
+from smolmon.setup.wanted import Wanted, wanted
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "examples" / "guide.yaml"
+NOW = 1_800_000_000  # later than every time in the recordings
+
+
+def recorded(name: str) -> str:
+    """The text of a recording."""
+    return (Path(__file__).parent / "recorded" / f"{name}.txt").read_text()
+
+
+@cache
+def guide() -> Cluster:
+    """The guide's cluster."""
+    return load(GUIDE)
+
+
+@cache
+def bare(node: str) -> Facts:
+    """`node` before its first setup."""
+    return facts_module.parse(recorded(f"{node}-bare"))
+
+
+@cache
+def want(node: str) -> Wanted:
+    """What the guide's cluster asks of `node`."""
+    return wanted(guide(), node)
+
+
+def files_of(node: str, facts: Facts, agent: bytes = b"agent") -> tuple[WantedFile, ...]:
+    """The files that `node` needs, with a stand-in for the agent."""
+    return files(want(node), facts, agent, GUIDE.read_bytes())
+
+
+@cache
+def provisioned(node: str) -> Facts:
+    """`node` after setup, with the files of `files_of`."""
+    facts = facts_module.parse(recorded(f"{node}-provisioned"))
+    digests = {
+        f.path: File(hashlib.sha256(f.content).hexdigest(), facts.files[f.path].changed)
+        for f in files_of(node, facts)
+    }
+    return evolve(facts, files=digests)
+
+
+def after(facts: Facts, step: Step) -> Facts:
+    """A node of these facts after a step, as NetworkManager, systemd and the kernel would do it.
+
+    Written against their documentation and what was seen on real ones, not against the plan: an
+    unknown command is an error.
+    """
+    first = step.command.split(" || ", maxsplit=1)[0]  # the first way works here
+    for one in first.split(" && "):
+        words = shlex.split(one)
+        if words[:2] == ["sudo", "-n"]:
+            words = words[2:]
+        facts = _run(facts, words, step.content)
+    return facts
+
+
+def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noqa: PLR0911
+    match words:
+        case ["nmcli", "connection", "add", "type", "ethernet", *pairs]:
+            new = _profile(None, pairs)
+            assert new.uuid not in facts.stored
+            listed = (*facts.connections, Connection(new.uuid, new.name, ""))
+            return evolve(facts, stored={**facts.stored, new.uuid: new}, connections=listed)
+        case ["nmcli", "connection", "modify", "uuid", uuid, *pairs]:
+            changed = _profile(facts.stored[uuid], pairs)
+            return evolve(facts, stored={**facts.stored, uuid: changed})
+        case ["nmcli", "connection", "delete", "uuid", uuid]:
+            return _deleted(facts, uuid)
+        case ["nmcli", "--wait", _, "connection", "up", "uuid", uuid, "ifname", name]:
+            return _active(facts, name, facts.stored[uuid])
+        case ["nmcli", "--wait", _, "device", "reapply", name]:
+            return _active(facts, name, facts.stored[facts.applied[name].uuid])
+        case ["install", "-D", "-m", "0644", "/dev/stdin", path]:
+            assert content is not None
+            new_file = File(hashlib.sha256(content).hexdigest(), NOW)
+            return evolve(facts, files={**facts.files, path: new_file})
+        case ["ln", "-f", old, new_path]:
+            return evolve(facts, files={**facts.files, new_path: facts.files[old]})
+        case ["mv", "-f", old, new_path]:
+            moved = {**facts.files, new_path: facts.files[old]}
+            del moved[old]
+            return evolve(facts, files=moved)
+        case ["sysctl", "-q", "-w", setting]:
+            key, value = setting.split("=")
+            return evolve(facts, sysctl={**facts.sysctl, key: value})
+        case ["systemctl", "enable", "-q", _]:
+            return evolve(facts, service=evolve(facts.service, enabled=True, reload_needed=False))
+        case ["systemctl", "daemon-reload"]:
+            return evolve(facts, service=evolve(facts.service, reload_needed=False))
+        case ["systemctl", "restart", _]:
+            return evolve(facts, service=evolve(facts.service, active=True, started=NOW))
+    raise AssertionError(f"the model does not know {words}")
+
+
+def _profile(before: Profile | None, pairs: list[str]) -> Profile:
+    profile = before or Profile(
+        *("", "", "802-3-ethernet", None, None, True, 0, "auto", (), "", (), False, False, "auto")
+    )
+    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+        profile = _set(profile, key, value)
+    return profile
+
+
+def _set(profile: Profile, key: str, value: str) -> Profile:  # noqa: PLR0911, PLR0912
+    items = [item.strip() for item in value.split(",") if item.strip()]
+    match key:
+        case "con-name" | "connection.id":
+            return evolve(profile, name=value)
+        case "ifname" | "connection.interface-name":
+            return evolve(profile, interface=None if value in ("", "*") else value)
+        case "connection.uuid":
+            return evolve(profile, uuid=value)
+        case "802-3-ethernet.mac-address":
+            return evolve(profile, mac=value or None)
+        case "connection.autoconnect":
+            return evolve(profile, autoconnect=value == "yes")
+        case "connection.autoconnect-priority":
+            return evolve(profile, priority=int(value))
+        case "ipv4.method":
+            return evolve(profile, method=value)
+        case "ipv4.addresses":
+            return evolve(profile, addresses=tuple(map(IPv4Interface, items)))
+        case "ipv4.gateway":
+            return evolve(profile, gateway=value)
+        case "ipv4.routes":
+            pairs = [item.split() for item in items]
+            routes = [ProfileRoute(IPv4Network(d), IPv4Address(v)) for d, v in pairs]
+            return evolve(profile, routes=facts_module.sorted_routes(routes))
+        case "ipv4.never-default":
+            return evolve(profile, never_default=value == "yes")
+        case "ipv4.dns":
+            return evolve(profile, dns=bool(value))
+        case "ipv6.method":
+            return evolve(profile, ipv6_method=value)
+    raise AssertionError(f"the model does not know {key}")
+
+
+def _deleted(facts: Facts, uuid: str) -> Facts:
+    devices = [name for name, profile in facts.applied.items() if profile.uuid == uuid]
+    for name in devices:
+        facts = _with_kernel(facts, name, (), ())
+    return evolve(
+        facts,
+        stored={key: value for key, value in facts.stored.items() if key != uuid},
+        applied={key: value for key, value in facts.applied.items() if key not in devices},
+        connections=tuple(c for c in facts.connections if c.uuid != uuid),
+    )
+
+
+def _active(facts: Facts, name: str, profile: Profile) -> Facts:
+    routes = [KernelRoute(r.destination, r.via, name) for r in profile.routes]
+    routes += [KernelRoute(a.network, None, name) for a in profile.addresses]
+    if profile.gateway and not profile.never_default:
+        anywhere = IPv4Network("0.0.0.0/0")
+        routes.append(KernelRoute(anywhere, IPv4Address(profile.gateway), name))
+    facts = _with_kernel(facts, name, profile.addresses, tuple(routes))
+    return evolve(facts, applied={**facts.applied, name: profile})
+
+
+def _with_kernel(
+    facts: Facts, name: str, addresses: tuple[IPv4Interface, ...], routes: tuple[KernelRoute, ...]
+) -> Facts:
+    return evolve(
+        facts,
+        interfaces=tuple(
+            evolve(i, addresses=addresses, up=True, carrier=i.carrier or not i.up)
+            if i.name == name
+            else i
+            for i in facts.interfaces
+        ),
+        routes=(*(r for r in facts.routes if r.device != name), *routes),
+    )

@@ -1,0 +1,82 @@
+"""The agent: the same bytes from the same sources, and a program that runs by itself."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from smolmon.setup import agent
+
+
+@pytest.fixture(scope="module")
+def built() -> bytes:
+    return agent.build()
+
+
+def names(content: bytes) -> list[str]:
+    return zipfile.ZipFile(io.BytesIO(content)).namelist()
+
+
+def test_the_same_sources_make_the_same_bytes(built):
+    assert agent.build() == built
+
+
+def test_it_holds_what_the_exporter_needs_and_nothing_more(built):
+    held = names(built)
+    assert held == sorted(set(held))
+    assert {"__main__.py", "smolmon/cli.py", "smolmon/cluster/derive.py"} <= set(held)
+    assert {"smolmon/exporter/__init__.py", "smolmon/commands/exporter.py"} <= set(held)
+    packages = {name.split("/")[0] for name in held}
+    assert {"attr", "click", "icmplib", "iperf3", "prometheus_client", "pyroute2", "yaml"} <= {
+        name.removesuffix(".py") for name in packages
+    }
+    rest = [n for n in held if n.startswith("smolmon/")]
+    assert not any(n.startswith(("smolmon/setup", "smolmon/lab", "smolmon/alerts")) for n in rest)
+    assert not any(part in ("tests", "__pycache__") for n in held for part in n.split("/"))
+    assert not any(n.endswith((".pyc", ".so")) for n in held)
+    # Their licences ask for it.
+    assert any(".dist-info/" in n and "LICEN" in n.upper() for n in held)
+
+
+def test_it_runs_where_nothing_is_installed(built, tmp_path):
+    file = tmp_path / "smolmon.pyz"
+    file.write_bytes(built)
+    # -I -S: neither the environment, the current folder nor site-packages.
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(file), "exporter", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--listen" in done.stdout
+
+
+def test_it_changes_with_its_sources(tmp_path, built):
+    package = tmp_path / "smolmon"
+    (package / "commands").mkdir(parents=True)
+    (package / "commands" / "exporter.py").write_text("1")
+    (package / "elsewhere").mkdir()
+    (package / "elsewhere" / "a.py").write_text("1")
+    (package / "exporter").symlink_to(package / "elsewhere")  # as in a checkout
+    one = agent.build(package)
+    assert "smolmon/exporter/a.py" in names(one)
+    (package / "elsewhere" / "a.py").write_text("2")
+    assert agent.build(package) not in (one, built)
+
+
+def test_without_an_exporter_it_is_one_line(tmp_path):
+    with pytest.raises(agent.AgentError, match="install smolmon again") as error:
+        agent.build(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_dependency_is_one_line(monkeypatch):
+    monkeypatch.setattr(agent, "DEPENDENCIES", ("no-such-distribution",))
+    with pytest.raises(agent.AgentError, match="no-such-distribution is not installed"):
+        agent.build()

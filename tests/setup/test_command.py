@@ -1,0 +1,134 @@
+"""The two commands, with a stand-in for ssh that answers with recordings."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from smolmon.commands.setup import setup
+from smolmon.commands.verify import verify
+from tests.setup.material import GUIDE, recorded
+
+ONE = """\
+cluster: guide
+server: {node: mini1, port: 65432}
+internet: {address: 8.8.8.8}
+nodes:
+  mini1: {platform: PLATFORM, ssh: mini1, management: 192.168.1.11}
+  pi5: {platform: linux, ssh: pi@192.168.1.14, management: 192.168.1.14}
+segments:
+  fabric: {kind: thunderbolt, subnet: 10.10.0.0/24, members: {mini1: 10.10.0.1}}
+  edge50:
+    kind: ethernet
+    subnet: 192.168.50.0/24
+    members:
+      mini1: {address: 192.168.50.1, interface: en5}
+      pi5: {address: 192.168.50.2, interface: eth0}
+"""
+
+
+@pytest.fixture
+def nodes(tmp_path, monkeypatch):
+    """Nodes that answer each script with the recording of that name, or are down."""
+    program = tmp_path / "ssh"
+
+    def install(**answers: str) -> None:
+        cases = []
+        for destination, name in answers.items():
+            (tmp_path / f"{destination}.txt").write_text(recorded(name) if name else "")
+            reply = f'cat "{tmp_path}/{destination}.txt"; echo; echo "$token 0"'
+            cases.append(f"*{destination}*) {reply if name else 'refuse'} ;;")
+        program.write_text(
+            "#!/bin/sh\n"
+            "refuse() { echo 'Connection refused' >&2; exit 255; }\n"
+            f"echo ran >> {tmp_path}/log\n"
+            "token=$(grep -o '@@status-[0-9a-f]*')\n"
+            'case "$*" in\n' + "\n".join(cases) + "\n*) refuse ;;\nesac\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    return install
+
+
+@pytest.fixture
+def cluster_file(tmp_path):
+    def write(platform: str = "linux") -> str:
+        file = tmp_path / "cluster.yaml"
+        file.write_text(ONE.replace("PLATFORM", platform))
+        return str(file)
+
+    return write
+
+
+def call(command, *arguments: str):
+    return CliRunner().invoke(command, arguments)
+
+
+def test_the_plan_of_bare_nodes(nodes, cluster_file):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    done = call(setup, "--cluster", cluster_file(), "--plan")
+    assert done.exit_code == 2, done.output
+    assert "pi5 (pi@192.168.1.14): 10 steps" in done.output
+    assert "  # there is no profile smolmon-edge50 on eth0" in done.output
+    assert "undo themselves after 90 s" in done.output
+
+
+def test_the_plan_as_json(nodes, cluster_file):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    done = call(setup, "--cluster", cluster_file(), "--plan", "--json", "--node", "pi5")
+    assert done.exit_code == 2
+    data = json.loads(done.output)
+    assert list(data["plan"]) == ["pi5"]
+    step = data["plan"]["pi5"]["network"][0]
+    assert step["command"].startswith("sudo -n nmcli connection add")
+    assert data["refused"] == []
+
+
+def test_without_a_terminal_it_does_not_go_on_by_itself(nodes, cluster_file, tmp_path):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    done = call(setup, "--cluster", cluster_file())
+    assert done.exit_code == 2
+    assert "there is no terminal to ask on; look at --plan, then add --yes" in done.output
+    assert (tmp_path / "log").read_text().count("ran") == 2  # the facts, and nothing else
+
+
+def test_one_node_that_cannot_be_reached_keeps_all_as_they_are(nodes, cluster_file, tmp_path):
+    nodes(mini1="", pi="pi5-bare")
+    done = call(setup, "--cluster", cluster_file(), "--yes")
+    assert done.exit_code == 1
+    assert "mini1: nothing listens for SSH there; start the SSH server on it" in done.output
+    assert "nothing was changed on any node" in done.output
+    assert (tmp_path / "log").read_text().count("ran") == 2
+
+
+def test_a_mac_is_one_line(nodes, cluster_file):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    done = call(setup, "--cluster", cluster_file("macos"), "--yes")
+    assert done.exit_code == 1
+    assert "mini1: macOS nodes are not supported yet; choose the others with" in done.output
+
+
+def test_an_unknown_node_is_wrong_usage():
+    for command in (setup, verify):
+        done = call(command, "--cluster", str(GUIDE), "--node", "pi6")
+        assert done.exit_code == 2
+        assert "there is no node pi6; nodes are mini1, " in done.output
+
+
+def test_verify_of_a_healthy_node(nodes):
+    nodes(pi="pi5-verify")
+    done = call(verify, "--cluster", str(GUIDE), "--node", "pi5")
+    assert done.exit_code == 0, done.output
+    assert "all 5 checks are as expected" in done.output
+    data = json.loads(call(verify, "--cluster", str(GUIDE), "--node", "pi5", "--json").output)
+    assert {check["verdict"] for check in data["checks"]} == {"pass"}
+
+
+def test_verify_of_a_node_that_is_down(nodes):
+    nodes(pi="")
+    done = call(verify, "--cluster", str(GUIDE), "--node", "pi5")
+    assert done.exit_code == 1
+    assert "pi5: nothing listens for SSH there" in done.output

@@ -1,0 +1,113 @@
+"""Reading what real nodes printed."""
+
+from __future__ import annotations
+
+import subprocess
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import pytest
+
+from smolmon.setup import facts, linux
+from smolmon.setup.facts import Connection, Device, FactsError, ProfileRoute
+from tests.setup.material import recorded, want
+
+
+def test_a_bare_node():
+    seen = facts.parse(recorded("pi5-bare"))
+    assert (seen.user, seen.uid, seen.sudo) == ("pi", 1000, True)
+    assert seen.ssh_interface == "wlan0"
+    assert seen.default_interfaces == ("wlan0",)
+    assert seen.nm_running
+    assert Device("eth0", "ethernet", "disconnected") in seen.devices
+    assert seen.stored == seen.applied == seen.files == {}
+    assert seen.python_version == (3, 11)
+    assert seen.sysctl == {"net.ipv4.ip_forward": "0", "net.ipv4.ping_group_range": "1 0"}
+    assert seen.service == facts.Service(False, False, False, None)
+    port = seen.interface("eth0")
+    assert port.up
+    assert port.carrier
+    assert port.addresses == ()
+    assert seen.interface(None, port.mac) == port
+
+
+def test_a_provisioned_gateway():
+    seen = facts.parse(recorded("mini1-provisioned"))
+    assert seen.sysctl["net.ipv4.ip_forward"] == "1"
+    assert {p.name for p in seen.stored.values()} == {"smolmon-fabric", "smolmon-edge50"}
+    fabric = seen.applied["bridge0"]
+    assert fabric.addresses == (IPv4Interface("10.10.0.1/24"),)
+    assert fabric.routes == (
+        ProfileRoute(IPv4Network("192.168.51.0/24"), IPv4Address("10.10.0.3")),
+    )
+    assert fabric.never_default
+    assert fabric.ipv6_method == "link-local"
+    assert seen.service.active
+    assert seen.service.enabled
+    assert seen.service.listening == ("192.168.1.11:9742",)
+    newest = max(file.changed for file in seen.files.values())
+    assert 0 <= seen.service.started - newest < 60
+    assert len(seen.files["/opt/smolmon/smolmon.pyz"].sha256) == 64
+
+
+def test_names_with_colons_and_backslashes():
+    text = recorded("pi5-bare").replace("@@connections\n", "@@connections\nU:eth0:a\\:b \\\\ c:d\n")
+    assert Connection("U", "a:b \\ c:d", "eth0") in facts.parse(text).connections
+
+
+def test_routes_that_go_nowhere_and_an_address_without_a_zone():
+    text = recorded("pi5-bare").replace(
+        '[{"dst":"default"', '[{"type":"blackhole","dst":"10.10.0.7","flags":[]},{"dst":"default"'
+    )
+    text = text.replace("192.168.1.14 22", "fe80::5e:edff:fe7b:3e52%wlan0 22")
+    seen = facts.parse(text)
+    assert seen.routes[0].kind == "blackhole"
+    assert seen.routes[0].device is None
+    assert seen.ssh_address == "fe80::5e:edff:fe7b:3e52"
+    assert seen.ssh_interface == "wlan0"
+
+
+def test_without_network_manager():
+    text = recorded("pi5-bare").replace("@@nm-running\n", "")
+    assert not facts.parse(text).nm_running
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "@@user\nroot\n", recorded("pi5-bare").replace('"ifname"', '"name"'), "@@addresses\n{"],
+)
+def test_what_is_not_facts_is_one_line(text):
+    with pytest.raises(FactsError) as error:
+        facts.parse(text)
+    assert "\n" not in str(error.value)
+
+
+def test_a_profile_by_mac_and_a_route_with_a_metric():
+    text = (
+        '{"data":[{"connection":{"uuid":{"data":"u"}},"802-3-ethernet":{"mac-address":{"type":"ay",'
+        '"data":[216,58,221,1,2,3]}},"ipv4":{"gateway":{"data":"10.0.0.1"},"dns":{"data":[1]},'
+        '"route-data":{"data":[{"dest":{"data":"10.1.0.0"},"prefix":{"data":16},'
+        '"metric":{"data":5}}]}}}]}'
+    )
+    profile = facts.profile(text)
+    assert profile.mac == "d8:3a:dd:01:02:03"
+    assert profile.gateway == "10.0.0.1"
+    assert profile.dns
+    assert profile.autoconnect
+    assert profile.routes == (ProfileRoute(IPv4Network("10.1.0.0/16"), None, 5),)
+
+
+def test_the_script_is_sound_and_survives_a_machine_with_nothing_on_it():
+    """No nmcli, no busctl, no ip: the answer is a FactsError, not a stuck or failing script."""
+    script = linux.facts_script(want("pi5"))
+    assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
+    nothing = "PATH=/nonexistent\n"
+    done = subprocess.run(
+        ["/bin/sh", "-s"],
+        input=nothing + script,
+        text=True,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    with pytest.raises(FactsError, match="NetworkManager"):
+        facts.parse(done.stdout)

@@ -1,0 +1,249 @@
+"""The plan against recorded nodes, and against a model of what its commands do."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smolmon.setup.facts import Connection, Facts, KernelRoute
+from smolmon.setup.plan import Plan, plan
+from smolmon.setup.service import AGENT
+from tests.setup.material import after, bare, files_of, provisioned, want
+
+NODES = ("mini1", "pi5")
+PORT = {"mini1": "en5", "pi5": "eth0"}
+
+
+def planned(node: str, facts: Facts, agent: bytes = b"agent") -> Plan:
+    return plan(want(node), facts, files_of(node, facts, agent))
+
+
+def carried_out(node: str, facts: Facts) -> Facts:
+    for step in planned(node, facts).steps:
+        facts = after(facts, step)
+    return facts
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_provisioned_node_needs_nothing(node):
+    assert planned(node, provisioned(node)) == Plan()
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_bare_node_needs_everything_once(node):
+    done = carried_out(node, bare(node))
+    assert planned(node, done) == Plan()
+    assert done.sysctl["net.ipv4.ip_forward"] == ("1" if node == "mini1" else "0")
+
+
+def test_the_guide_s_own_commands_for_pi5():
+    commands = [step.command for step in planned("pi5", bare("pi5")).network]
+    assert commands[0] == (
+        "sudo -n nmcli connection add type ethernet con-name smolmon-edge50 ifname eth0 "
+        "connection.uuid a8d2a573-8e40-56ae-a1c3-8980a86297c6 connection.autoconnect no "
+        "connection.autoconnect-priority 10 ipv4.method manual ipv4.addresses 192.168.50.2/24 "
+        "ipv4.gateway '' ipv4.routes '10.10.0.0/24 192.168.50.1' ipv4.never-default yes "
+        "ipv4.dns '' ipv6.method link-local"
+    )
+    assert [c.split(" ", 2)[2].split(" uuid")[0] for c in commands[1:]] == [
+        "nmcli --wait 30 connection up",
+        "nmcli connection modify",
+    ]
+
+
+def test_root_needs_no_sudo():
+    steps = planned("pi5", evolve(bare("pi5"), uid=0)).steps
+    assert not any("sudo" in f"{step.command} {step.undo}" for step in steps)
+
+
+# -- what people and accidents do to a node -----------------------------------------------------
+
+
+def _interface(facts: Facts, name: str, **changes: object) -> Facts:
+    return evolve(
+        facts,
+        interfaces=tuple(evolve(i, **changes) if i.name == name else i for i in facts.interfaces),
+    )
+
+
+def lose_routes(facts: Facts, node: str) -> Facts:
+    return evolve(facts, routes=tuple(r for r in facts.routes if r.device != PORT[node]))
+
+
+def lose_address(facts: Facts, node: str) -> Facts:
+    return _interface(lose_routes(facts, node), PORT[node], addresses=())
+
+
+def extra_address(facts: Facts, node: str) -> Facts:
+    port = facts.interface(PORT[node])
+    return _interface(
+        facts, PORT[node], addresses=(*port.addresses, IPv4Interface("192.168.51.4/24"))
+    )
+
+
+def wrong_gateway(facts: Facts, node: str) -> Facts:
+    wrong = KernelRoute(IPv4Network("10.10.0.0/24"), IPv4Address("192.168.50.99"), PORT[node])
+    return evolve(facts, routes=(wrong, *facts.routes))
+
+
+def stolen_default(facts: Facts, node: str) -> Facts:
+    profile = facts.applied[PORT[node]]
+    altered = evolve(profile, gateway="192.168.50.1", never_default=False)
+    default = KernelRoute(IPv4Network("0.0.0.0/0"), IPv4Address("192.168.50.1"), PORT[node])
+    return evolve(
+        facts,
+        stored={**facts.stored, profile.uuid: altered},
+        applied={**facts.applied, PORT[node]: altered},
+        routes=(default, *facts.routes),
+    )
+
+
+def altered_profile(facts: Facts, node: str) -> Facts:
+    uuid = facts.applied[PORT[node]].uuid
+    altered = evolve(facts.stored[uuid], routes=(), name="mine", priority=0, autoconnect=False)
+    return evolve(facts, stored={**facts.stored, uuid: altered})
+
+
+def duplicate(facts: Facts, node: str) -> Facts:
+    name = facts.applied[PORT[node]].name
+    return evolve(facts, connections=(*facts.connections, Connection("another", name, "")))
+
+
+def another_active(facts: Facts, node: str) -> Facts:
+    other = evolve(facts.applied[PORT[node]], uuid="eth-static", name="eth-static", routes=())
+    return lose_routes(evolve(facts, applied={**facts.applied, PORT[node]: other}), node)
+
+
+def deleted_profile(facts: Facts, node: str) -> Facts:
+    uuid = facts.applied[PORT[node]].uuid
+    facts = evolve(
+        facts,
+        stored={k: v for k, v in facts.stored.items() if k != uuid},
+        applied={k: v for k, v in facts.applied.items() if k != PORT[node]},
+        connections=tuple(c for c in facts.connections if c.uuid != uuid),
+    )
+    return lose_address(facts, node)
+
+
+def link_down(facts: Facts, node: str) -> Facts:
+    return _interface(lose_routes(facts, node), PORT[node], up=False, carrier=False)
+
+
+def pings_forbidden(facts: Facts, node: str) -> Facts:
+    return evolve(facts, sysctl={**facts.sysctl, "net.ipv4.ping_group_range": "1\t0"})
+
+
+def another_agent(facts: Facts, node: str) -> Facts:
+    old = evolve(facts.files[AGENT], sha256="0" * 64)
+    return evolve(facts, files={**facts.files, AGENT: old})
+
+
+def older_process(facts: Facts, node: str) -> Facts:
+    return evolve(facts, service=evolve(facts.service, started=facts.service.started - 3600))
+
+
+def stopped(facts: Facts, node: str) -> Facts:
+    return evolve(facts, service=evolve(facts.service, active=False, started=None))
+
+
+def disabled(facts: Facts, node: str) -> Facts:
+    return evolve(facts, service=evolve(facts.service, enabled=False))
+
+
+def not_reloaded(facts: Facts, node: str) -> Facts:
+    return evolve(facts, service=evolve(facts.service, reload_needed=True))
+
+
+ACCIDENTS = (
+    lose_routes,
+    lose_address,
+    extra_address,
+    wrong_gateway,
+    stolen_default,
+    altered_profile,
+    duplicate,
+    another_active,
+    link_down,
+    pings_forbidden,
+    another_agent,
+    older_process,
+    stopped,
+    disabled,
+    not_reloaded,
+    deleted_profile,
+)
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+@pytest.mark.parametrize("node", NODES)
+def test_each_accident_is_seen_and_repaired(node, accident):
+    broken = accident(provisioned(node), node)
+    assert planned(node, broken).steps
+    assert planned(node, carried_out(node, broken)) == Plan()
+
+
+@given(st.sampled_from(NODES), st.lists(st.sampled_from(ACCIDENTS), unique=True))
+@settings(max_examples=150, deadline=None)
+def test_carrying_out_the_plan_leaves_nothing_to_do(node, accidents):
+    broken = provisioned(node)
+    for accident in sorted(accidents, key=ACCIDENTS.index):  # a deleted profile cannot be altered
+        broken = accident(broken, node)
+    assert bool(planned(node, broken).steps) == bool(accidents)
+    assert planned(node, carried_out(node, broken)) == Plan()
+
+
+def test_what_only_the_kernel_lost_is_put_back_without_taking_the_link_down():
+    steps = planned("pi5", lose_routes(provisioned("pi5"), "pi5")).network
+    assert len(steps) == 1
+    assert "device reapply eth0" in steps[0].command
+    assert "10.10.0.0/24 via 192.168.50.1 is missing" in steps[0].why
+
+
+def test_a_stored_change_that_was_never_applied_leaves_the_link_alone():
+    steps = planned("pi5", altered_profile(provisioned("pi5"), "pi5")).network
+    assert [step.command.split()[2:5] for step in steps] == [["nmcli", "connection", "modify"]]
+    assert "name is mine instead of smolmon-edge50" in steps[0].why
+    assert "routes is empty instead of 10.10.0.0/24 via 192.168.50.1" in steps[0].why
+
+
+def test_forwarding_is_turned_on_for_gateways_and_never_off():
+    facts = provisioned("mini1")
+    off = evolve(facts, sysctl={**facts.sysctl, "net.ipv4.ip_forward": "0"})
+    (step,) = planned("mini1", off).system
+    assert step.command == "sudo -n sysctl -q -w net.ipv4.ip_forward=1"
+    assert step.undo == "sudo -n sysctl -q -w net.ipv4.ip_forward=0"
+    docker = provisioned("pi5")
+    docker = evolve(docker, sysctl={**docker.sysctl, "net.ipv4.ip_forward": "1"})
+    assert planned("pi5", docker) == Plan()
+
+
+def test_a_new_agent_restarts_the_exporter_and_can_be_taken_back():
+    steps = planned("pi5", provisioned("pi5"), agent=b"newer").system
+    assert [step.content for step in steps] == [b"newer", None]
+    assert steps[1].command == "sudo -n systemctl restart smolmon-exporter.service"
+    assert steps[0].undo == (
+        f"sudo -n mv -f {AGENT}.previous {AGENT} && sudo -n systemctl daemon-reload "
+        "&& sudo -n systemctl restart smolmon-exporter.service"
+    )
+
+
+def test_without_carrier_the_profile_is_stored_and_nothing_is_activated():
+    unplugged = _interface(bare("pi5"), "eth0", carrier=False)
+    found = planned("pi5", unplugged)
+    assert not any("connection up" in step.command for step in found.network)
+    assert "eth0 has no carrier" in found.notes[0]
+    done = carried_out("pi5", unplugged)
+    assert planned("pi5", done).steps == ()
+    assert next(iter(done.stored.values())).autoconnect
+
+
+def test_another_network_s_profile_and_address_are_left_alone():
+    facts = provisioned("pi5")
+    port = facts.interface("eth0")
+    facts = _interface(facts, "eth0", addresses=(*port.addresses, IPv4Interface("10.99.0.1/24")))
+    facts = evolve(facts, connections=(*facts.connections, Connection("x", "eth-static", "")))
+    assert planned("pi5", facts) == Plan()
