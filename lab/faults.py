@@ -237,12 +237,19 @@ def heal(lab: Lab, name: str | None, node: str | None) -> list[Active]:
     if node is not None and node not in {n.name for n in cluster.nodes}:
         raise unknown("node", node, (n.name for n in cluster.nodes))
     healed = []
+    troubles = []
     for one in active(lab):
         if name not in (None, one.fault) or node not in (None, one.node):
             continue
-        fault(one.fault).mend(cluster, one.node, one.record)
+        try:
+            fault(one.fault).mend(cluster, one.node, one.record)
+        except LabError as error:
+            troubles.append(f"{one.fault} on {one.node} is not healed: {error}")
+            continue
         (lab.faults() / f"{one.fault}@{one.node}.json").unlink()
         healed.append(one)
+    if troubles:
+        raise LabError("; ".join(troubles))
     return healed
 
 
