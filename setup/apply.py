@@ -56,9 +56,7 @@ async def _network(target: Target, say: Say, confirm_within: int) -> None:
         ) from error
     token = _token(result.out)
     if token is None:
-        raise ApplyError(
-            f"{name}: the rollback could not be armed, so nothing was changed: {_said(result)}"
-        )
+        raise ApplyError(f"{name}: {system.unarmed(_said(result))}")
     if result.status != 0:
         how = (
             await _restored(target, "rolled back")
@@ -173,6 +171,11 @@ async def _system(target: Target, say: Say) -> None:
         trouble = None if result.status == 0 else _failed(steps, result)
         trouble = trouble or await _ready(target)
         if trouble is None:
+            tidied = await target.runner.run(target.system.tidy(target.facts))
+            if tidied.status != 0:
+                raise ApplyError(
+                    f"{name}: all is ready, but its former files are still there: {_said(tidied)}"
+                )
             say(f"{name}: system: {_count(steps)} done ({time.monotonic() - began:.1f} s)")
             return
         undone = await target.runner.run(undo_script(done), 60.0)

@@ -34,6 +34,8 @@ class Interface:
     carrier: bool
     addresses: tuple[IPv4Interface, ...]
     ipv6: tuple[str, ...] = ()
+    master: str | None = None  # the bridge, bond or the like that it is a port of
+    link: str | None = None  # what it is stacked on: a VLAN's or macvlan's interface
 
 
 @frozen
@@ -91,6 +93,7 @@ class Connection:
     uuid: str
     name: str
     device: str
+    kind: str  # 802-3-ethernet, bridge, ...
 
 
 @frozen
@@ -144,6 +147,19 @@ class Facts:
         """NetworkManager's device of that name."""
         return next((d for d in self.devices if d.name == name), None)
 
+    def as_root(self, *words: str) -> str:
+        """The command line that runs `words` as root on this node."""
+        return command(*([] if self.uid == 0 else ["sudo", "-n"]), *words)
+
+    def below(self, name: str) -> tuple[str, ...]:
+        """The interfaces that this one is stacked on, nearest first; not itself."""
+        found: list[str] = []
+        here = self.interface(name)
+        while here and here.link and here.link not in (name, *found):  # veth pairs go in circles
+            found.append(here.link)
+            here = self.interface(here.link)
+        return tuple(found)
+
     @property
     def ssh_interface(self) -> str | None:
         """The interface that carries this SSH session, None if its address is on none."""
@@ -176,7 +192,7 @@ def script(uuids: Iterable[str], files: Iterable[str], port: int) -> str:
             "echo @@routes; ip -j -4 route show table main",
             "devices=$(nmcli -t -f DEVICE,TYPE,STATE device 2>/dev/null) && echo @@nm-running",
             'echo @@devices; echo "$devices"',
-            "echo @@connections; nmcli -t -f UUID,DEVICE,NAME connection",
+            "echo @@connections; nmcli -t -f UUID,TYPE,DEVICE,NAME connection",
             f"for uuid in {command(*uuids)}; do",
             f"  path=$(busctl call {NM} {NM_PATH}/Settings {NM}.Settings"
             " GetConnectionByUuid s $uuid 2>/dev/null) || continue",
@@ -233,9 +249,9 @@ def parse(text: str) -> Facts:
                 if len(parts := _terse(line, 3)) == 3
             ),
             connections=tuple(
-                Connection(uuid=parts[0], device=parts[1], name=parts[2])
+                Connection(uuid=parts[0], kind=parts[1], device=parts[2], name=parts[3])
                 for line in found.get(("connections", ""), "").splitlines()
-                if len(parts := _terse(line, 3)) == 3
+                if len(parts := _terse(line, 4)) == 4
             ),
             stored={
                 key: profile(block) for (name, key), block in found.items() if name == "stored"
@@ -275,6 +291,8 @@ def _interfaces(text: str) -> tuple[Interface, ...]:
                 if a.get("family") == "inet"
             ),
             ipv6=tuple(a["local"] for a in link["addr_info"] if a.get("family") == "inet6"),
+            master=link.get("master"),
+            link=link.get("link"),
         )
         for link in json.loads(text)
         if link  # iproute2 before 5.0 leaves empty objects for what it filtered

@@ -9,7 +9,7 @@ from smolmon.setup.facts import parse as facts
 from smolmon.setup.plan import Step, plan
 from smolmon.setup.preflight import refusals
 from smolmon.setup.script import steps_script
-from smolmon.setup.service import PATHS, files
+from smolmon.setup.service import LEFTOVERS, PATHS, files
 from smolmon.setup.shell import command, lines
 from smolmon.setup.wanted import Wanted
 
@@ -25,6 +25,8 @@ __all__ = [
     "refusals",
     "rollback",
     "settled",
+    "tidy",
+    "unarmed",
 ]
 
 
@@ -35,29 +37,47 @@ def facts_script(wanted: Wanted) -> str:
 
 def armed(facts: Facts, steps: tuple[Step, ...], seconds: int) -> str:
     """See System. The token is the D-Bus path of a NetworkManager checkpoint."""
-    create = _as_root(facts, nmcli.checkpoint_create(seconds))
-    undo = _as_root(facts, nmcli.checkpoint_rollback("CHECKPOINT")).replace(
+    create = facts.as_root(*nmcli.checkpoint_create(seconds))
+    undo = facts.as_root(*nmcli.checkpoint_rollback("CHECKPOINT")).replace(
         "CHECKPOINT", '"$checkpoint"'
     )
+    there = command("busctl", "get-property", NM, "CHECKPOINT", f"{NM}.Checkpoint", "Created")
+    there = there.replace("CHECKPOINT", '"$checkpoint"')
     return lines(
         [
             "echo @@arm",
             f"checkpoint=$({create}) || exit 1",
             'checkpoint=${checkpoint#*\\"}; checkpoint=${checkpoint%\\"}',
             'echo "@@armed $checkpoint"',
-            steps_script(steps, failed=f"{undo} >/dev/null && echo @@rolled-back"),
+            steps_script(
+                steps,
+                failed=f"{undo} >/dev/null && echo @@rolled-back",
+                # It has ended if the time ran out: nothing may change without it.
+                unless=f"{there} >/dev/null 2>&1 || "
+                "{ echo 'not begun: the rollback was no longer armed'; failed; }",
+            ),
         ]
     )
 
 
+def unarmed(said: str) -> str:
+    """See System."""
+    if "already included in checkpoint" in said:
+        return (
+            "another setup (or another tool) holds a NetworkManager checkpoint on it; wait up to "
+            "its timeout and run again; nothing was changed"
+        )
+    return f"the rollback could not be armed, so nothing was changed: {said}"
+
+
 def commit(facts: Facts, token: str) -> str:
     """See System."""
-    return _as_root(facts, nmcli.checkpoint_destroy(token))
+    return facts.as_root(*nmcli.checkpoint_destroy(token))
 
 
 def rollback(facts: Facts, token: str) -> str:
     """See System."""
-    return _as_root(facts, nmcli.checkpoint_rollback(token))
+    return facts.as_root(*nmcli.checkpoint_rollback(token))
 
 
 def settled() -> str:
@@ -79,12 +99,13 @@ def ready(wanted: Wanted, seconds: float) -> str:
     )
 
 
+def tidy(facts: Facts) -> str:
+    """See System."""
+    return facts.as_root("rm", "-f", *LEFTOVERS)
+
+
 def journal(facts: Facts) -> str:
     """See System."""
     # Its own words only, not what systemd says of it.
     only = [f"_SYSTEMD_UNIT={UNIT}", "_TRANSPORT=stdout"]
-    return _as_root(facts, ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "5", *only])
-
-
-def _as_root(facts: Facts, words: list[str]) -> str:
-    return command(*([] if facts.uid == 0 else ["sudo", "-n"]), *words)
+    return facts.as_root("journalctl", "--no-pager", "-q", "-o", "cat", "-n", "5", *only)

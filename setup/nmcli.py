@@ -7,8 +7,9 @@ from attrs import evolve
 from smolmon.setup.facts import NM, NM_PATH, Profile
 
 _TYPES = {"802-3-ethernet": "ethernet"}
-# D-Bus flags of CheckpointCreate: destroy stale ones, delete new profiles, disconnect new devices.
-_CHECKPOINT_FLAGS = 1 | 2 | 4
+# D-Bus flags of CheckpointCreate: delete new profiles, disconnect new devices. Never 1, which
+# destroys everybody else's checkpoints; without it NetworkManager refuses where there is one.
+_CHECKPOINT_FLAGS = 2 | 4
 
 
 def add(profile: Profile) -> list[str]:

@@ -14,8 +14,8 @@ from attrs import asdict, evolve, field, frozen
 from smolmon.setup import nmcli
 from smolmon.setup.facts import UNIT, Facts, Interface, KernelRoute, Profile
 from smolmon.setup.service import WantedFile, ping_allowed
-from smolmon.setup.shell import command
-from smolmon.setup.wanted import PREFIX, Link, Wanted
+from smolmon.setup.shell import quote
+from smolmon.setup.wanted import Link, Wanted, called_ours
 
 
 @frozen
@@ -51,10 +51,6 @@ def plan(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Plan:
     )
 
 
-def _as_root(facts: Facts, *words: str) -> str:
-    return command(*([] if facts.uid == 0 else ["sudo", "-n"]), *words)
-
-
 # -- the network ------------------------------------------------------------------------------
 
 
@@ -74,18 +70,18 @@ def _link(link: Link, wanted: Wanted, facts: Facts) -> Iterator[Step]:
     stored = facts.stored.get(profile.uuid)
     if stored is not None and stored.kind != profile.kind:
         yield Step(
-            _as_root(facts, *nmcli.delete(profile.uuid)),
+            facts.as_root(*nmcli.delete(profile.uuid)),
             f"{profile.name} is a profile for {stored.kind}, not for {profile.kind}",
         )
         stored = None
     if stored is None:
         why = f"there is no profile {profile.name} on {port.name}"
-        yield Step(_as_root(facts, *nmcli.add(profile)), why)
+        yield Step(facts.as_root(*nmcli.add(profile)), why)
         if not port.carrier and port.up:
             yield _autoconnect(profile, facts)
     elif stored != profile:
         why = f"the stored profile {profile.name} differs: {differences(profile, stored)}"
-        yield Step(_as_root(facts, *nmcli.modify(profile)), why)
+        yield Step(facts.as_root(*nmcli.modify(profile)), why)
     if not port.carrier and port.up:
         return  # NetworkManager activates it when the cable is in; nothing can be seen until then
     applied = facts.applied.get(port.name)
@@ -101,15 +97,15 @@ def _link(link: Link, wanted: Wanted, facts: Facts) -> Iterator[Step]:
             found.insert(0, f"the profile applied on {port.name} differs: {differs}")
         if found:
             # What cannot be reapplied needs a new activation.
-            again = _as_root(facts, *nmcli.up(profile.uuid, port.name))
-            yield Step(f"{_as_root(facts, *nmcli.reapply(port.name))} || {again}", "; ".join(found))
+            again = facts.as_root(*nmcli.up(profile.uuid, port.name))
+            yield Step(f"{facts.as_root(*nmcli.reapply(port.name))} || {again}", "; ".join(found))
     if stored is None:
         yield _autoconnect(profile, facts)
 
 
 def _autoconnect(profile: Profile, facts: Facts) -> Step:
     why = f"{profile.name} is to be active after a reboot, and when its cable comes back"
-    return Step(_as_root(facts, *nmcli.autoconnect(profile.uuid)), why)
+    return Step(facts.as_root(*nmcli.autoconnect(profile.uuid)), why)
 
 
 def _ip(profile: Profile) -> Profile:
@@ -118,7 +114,7 @@ def _ip(profile: Profile) -> Profile:
 
 
 def _up(profile: Profile, port: Interface, facts: Facts, why: str) -> Step:
-    return Step(_as_root(facts, *nmcli.up(profile.uuid, port.name)), why)
+    return Step(facts.as_root(*nmcli.up(profile.uuid, port.name)), why)
 
 
 def differences(expected: Profile, seen: Profile) -> str:
@@ -174,9 +170,9 @@ def _meddles(route: KernelRoute, wanted: Wanted) -> bool:
 def _duplicates(wanted: Wanted, facts: Facts) -> Iterator[Step]:
     """Profiles that carry our name and are none of ours would fight ours for the interface."""
     for connection in facts.connections:
-        if connection.name.startswith(PREFIX) and connection.uuid not in wanted.uuids:
+        if called_ours(connection) and connection.uuid not in wanted.uuids:
             yield Step(
-                _as_root(facts, *nmcli.delete(connection.uuid)),
+                facts.as_root(*nmcli.delete(connection.uuid)),
                 f"a second profile called {connection.name}, which this cluster does not use",
             )
 
@@ -207,9 +203,9 @@ def _system(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iter
 
 
 def _resume(facts: Facts) -> Iterator[str]:
-    yield _as_root(facts, "systemctl", "daemon-reload")
+    yield facts.as_root("systemctl", "daemon-reload")
     if facts.service.active:
-        yield _as_root(facts, "systemctl", "restart", UNIT)
+        yield facts.as_root("systemctl", "restart", UNIT)
 
 
 def _same(file: WantedFile, facts: Facts) -> bool:
@@ -218,16 +214,26 @@ def _same(file: WantedFile, facts: Facts) -> bool:
 
 
 def _install(file: WantedFile, facts: Facts) -> Step:
-    """Put a file in place by a rename, so that nobody ever reads half of it."""
+    """Put a file in place by a rename, so that nobody ever reads half of it.
+
+    A former one is kept beside it before anything else happens, so that the undo never finds one
+    of an earlier run; service.LEFTOVERS are removed when all is ready.
+    """
     new, previous = f"{file.path}.new", f"{file.path}.previous"
+    # From nowhere: what comes by standard input is for `install`, and sudo may read ahead.
+    kept = [("rm", "-f", previous), ("ln", file.path, previous)]
     exists = file.path in facts.files
-    commands = [_as_root(facts, "install", "-D", "-m", "0644", "/dev/stdin", new)]
+    commands = [f"{facts.as_root(*words)} </dev/null" for words in kept] if exists else []
+    commands.append(facts.as_root("install", "-D", "-m", "0644", "/dev/stdin", new))
+    commands.append(facts.as_root("mv", "-f", new, file.path))
+    undo = facts.as_root("rm", "-f", new, previous if exists else file.path)
     if exists:
-        commands.append(_as_root(facts, "ln", "-f", file.path, previous))
-    commands.append(_as_root(facts, "mv", "-f", new, file.path))
-    undo = ("mv", "-f", previous, file.path) if exists else ("rm", "-f", file.path)
+        back = facts.as_root("mv", "-f", previous, file.path)
+        # Two names of one file, where nothing was replaced, are what mv refuses.
+        same = f"[ {quote(previous)} -ef {quote(file.path)} ]"
+        undo = f"{{ [ ! -e {quote(previous)} ] || {same} || {back}; }} && {undo}"
     why = f"{file.what} is {'another one' if exists else 'not installed'}"
-    return Step(" && ".join(commands), why, _as_root(facts, *undo), file.content)
+    return Step(" && ".join(commands), why, undo, file.content)
 
 
 def _sysctls(wanted: Wanted, facts: Facts) -> Iterator[Step]:
@@ -242,9 +248,9 @@ def _sysctls(wanted: Wanted, facts: Facts) -> Iterator[Step]:
 def _sysctl(facts: Facts, key: str, value: str, why: str) -> Step:
     before = facts.sysctl.get(key, "")
     return Step(
-        _as_root(facts, "sysctl", "-q", "-w", f"{key}={value}"),
+        facts.as_root("sysctl", "-q", "-w", f"{key}={value}"),
         why,
-        _as_root(facts, "sysctl", "-q", "-w", f"{key}={before}"),
+        facts.as_root("sysctl", "-q", "-w", f"{key}={before}"),
     )
 
 
@@ -254,13 +260,13 @@ def _service(
     service = facts.service
     parts = [f for f in files if f.exporter]
     new = [f for f in changed if f.exporter]
-    reload = _as_root(facts, "systemctl", "daemon-reload")
+    reload = facts.as_root("systemctl", "daemon-reload")
     if not service.enabled:
         # Enabling makes systemd read its units again too.
         yield Step(
-            _as_root(facts, "systemctl", "enable", "-q", UNIT),
+            facts.as_root("systemctl", "enable", "-q", UNIT),
             f"{UNIT} does not start at boot",
-            _as_root(facts, "systemctl", "disable", "-q", UNIT),
+            facts.as_root("systemctl", "disable", "-q", UNIT),
         )
     elif service.reload_needed or any(f.path.endswith(".service") for f in new):
         yield Step(reload, f"{UNIT} changed", reload)
@@ -271,8 +277,8 @@ def _service(
         and service.started is not None
         and seen.changed > service.started + 1  # both are whole seconds
     ]
-    restart = _as_root(facts, "systemctl", "restart", UNIT)
-    stop = _as_root(facts, "systemctl", "stop", UNIT)
+    restart = facts.as_root("systemctl", "restart", UNIT)
+    stop = facts.as_root("systemctl", "stop", UNIT)
     if not service.active:
         yield Step(restart, f"{UNIT} does not run", stop)
     elif new or stale:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from smolmon.setup.facts import Facts, Interface, KernelRoute
+from smolmon.setup.facts import Connection, Facts, Interface, KernelRoute, Profile
 from smolmon.setup.shell import command
-from smolmon.setup.wanted import PREFIX, Link, Wanted
+from smolmon.setup.wanted import Link, Wanted, called_ours
 
 OLDEST_PYTHON = (3, 10)
 
@@ -77,6 +77,18 @@ def _port(link: Link, facts: Facts) -> Iterator[str]:
             f"{link.segment}: {port.name} carries the default route; smolmon never changes it. "
             "Declare another interface, or move the default route to Wi-Fi first"
         )
+    if port.master:
+        yield (
+            f"{link.segment}: {port.name} is a port of {port.master}; smolmon never takes it out. "
+            f"Take it out by hand, or declare another interface. Wired ones here: {_wired(facts)}"
+        )
+    for upper in dict.fromkeys((_session(facts), *facts.default_interfaces)):
+        if upper and port.name in facts.below(upper):
+            what = "this SSH session" if upper == _session(facts) else "the default route"
+            yield (
+                f"{link.segment}: {port.name} is below {upper}, which carries {what}; smolmon "
+                "never changes it. Declare another interface, or move that to Wi-Fi first"
+            )
     device = facts.device(port.name)
     if not facts.nm_running:
         return
@@ -116,7 +128,7 @@ def _stray(wanted: Wanted, facts: Facts) -> Iterator[str]:
     """Profiles of ours that the plan would move or delete, active where nothing may change."""
     session = _session(facts)
     for connection in facts.connections:
-        ours = _ours(connection.name, connection.uuid, wanted)
+        ours = _ours(connection, wanted)
         if ours and connection.device and connection.device == session:
             yield (
                 f"the profile {connection.name} is active on {session}, which carries this SSH "
@@ -126,8 +138,8 @@ def _stray(wanted: Wanted, facts: Facts) -> Iterator[str]:
             )
 
 
-def _ours(name: str, uuid: str, wanted: Wanted) -> bool:
-    return name.startswith(PREFIX) or uuid in wanted.uuids
+def _ours(profile: Connection | Profile, wanted: Wanted) -> bool:
+    return called_ours(profile) or profile.uuid in wanted.uuids
 
 
 def _overlaps(wanted: Wanted, facts: Facts) -> Iterator[str]:
@@ -138,7 +150,7 @@ def _overlaps(wanted: Wanted, facts: Facts) -> Iterator[str]:
         if (port := facts.interface(link.profile.interface, link.profile.mac))
     }
     # Where one of ours is active already, it gives way to the plan.
-    targets |= {d for d, p in facts.applied.items() if _ours(p.name, p.uuid, wanted)}
+    targets |= {d for d, p in facts.applied.items() if _ours(p, wanted)}
     for name, subnet in wanted.declared:
         for interface in facts.interfaces:
             for address in interface.addresses:

@@ -75,12 +75,18 @@ def table(checks: Sequence[Check]) -> Iterator[str]:
 _MARKS = {Verdict.PASS: "ok", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "????"}
 
 
-def summary(checks: Sequence[Check]) -> str:
-    """How many checks came out as expected."""
+def summary(checks: Sequence[Check], silent: Sequence[str] = ()) -> str:
+    """How many checks came out as expected; `silent` holds a line for each node without any."""
     bad = [c for c in checks if c.verdict is not Verdict.PASS]
-    if not bad:
-        return f"all {len(checks)} checks are as expected"
-    return f"{len(bad)} of {len(checks)} checks are not as expected"
+    if bad:
+        said = f"{len(bad)} of {len(checks)} checks are not as expected"
+    elif silent:
+        said = f"{len(checks)} checks are as expected" if checks else "nothing was checked"
+    else:
+        said = f"all {len(checks)} checks are as expected"
+    if silent:
+        said += f"; {len(silent)} {'node' if len(silent) == 1 else 'nodes'} did not answer"
+    return said
 
 
 def one_line(text: str) -> str:

@@ -9,18 +9,27 @@ from smolmon.setup.plan import Step
 from smolmon.setup.shell import lines, sections
 
 
-def steps_script(steps: Sequence[Step], failed: str = "true") -> str:
-    """All steps in order, up to the first that fails; then `failed`, and exit status 1."""
-    return lines([f"failed() {{ {failed}; exit 1; }}", *map(_step, range(len(steps)), steps)])
+def steps_script(steps: Sequence[Step], failed: str = "true", unless: str = "true") -> str:
+    """All steps in order, up to the first that fails; then `failed`, and exit status 1.
+
+    `unless` runs before each step; what it prints belongs to that step, and it may call `failed`.
+    """
+    return lines(
+        [
+            f"failed() {{ {failed}; exit 1; }}",
+            f"before() {{ {unless}; }}",
+            *map(_step, range(len(steps)), steps),
+        ]
+    )
 
 
 def _step(number: int, step: Step) -> str:
     if step.content is None:
-        return f"echo @@step {number}\n{{ {step.command}; }} 2>&1 || failed"
+        return f"echo @@step {number}\nbefore\n{{ {step.command}; }} 2>&1 || failed"
     # No line of base64 can be the mark that ends it.
     text = base64.encodebytes(step.content).decode()
     return (
-        f"echo @@step {number}\n"
+        f"echo @@step {number}\nbefore\n"
         f"{{ base64 -d | {{ {step.command}; }}; }} 2>&1 <<'@@end' || failed\n{text}@@end"
     )
 

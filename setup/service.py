@@ -15,6 +15,8 @@ CLUSTER = f"{DIRECTORY}/cluster.yaml"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SYSCTL_FILE = "/etc/sysctl.d/90-smolmon.conf"
 PATHS = (SYSCTL_FILE, AGENT, CLUSTER, UNIT_FILE)
+# What installing and undoing need for a while.
+LEFTOVERS = tuple(path + suffix for path in PATHS for suffix in (".new", ".previous"))
 
 # The groups of systemd's dynamic users (systemd.exec(5), DynamicUser=).
 _DYNAMIC_GROUPS = range(61184, 65519 + 1)

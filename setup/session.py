@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -47,7 +48,7 @@ def run_verify(cluster: Cluster, nodes: Sequence[Node], *, as_json: bool) -> int
         for line in table(checks) if checks else ():
             click.echo(one_line(line))
         _tell(silent)
-        click.echo(summary(checks))
+        click.echo(summary(checks, silent))
     return _as_expected(checks, silent)
 
 
@@ -141,14 +142,16 @@ def _asked(found: Survey) -> int | None:
 async def _carried_out(
     cluster: Cluster, found: Survey, confirm_within: int, report: dict[str, object], as_json: bool
 ) -> int:
-    def say(line: str) -> None:
-        click.echo(one_line(line), err=as_json)
+    def say(line: str, *, err: bool = as_json) -> None:
+        # A terminal that was closed must not keep a node from being rolled back.
+        with contextlib.suppress(OSError):
+            click.echo(one_line(line), err=err)
 
     async def one(target: Target) -> str | None:
         try:
             await apply(target, say, confirm_within)
         except ApplyError as error:
-            click.echo(one_line(str(error)), err=True)
+            say(str(error), err=True)
             return str(error)
         return None
 
@@ -168,8 +171,9 @@ async def _carried_out(
         for line in table(differences) if differences else ():
             click.echo(one_line(line))
         _tell(silent)
-    nodes = "1 node" if len(targets) == 1 else f"{len(targets)} nodes"
-    say(f"verified from {nodes}: {summary(checks)}")
+    answered = len(targets) - len(silent)
+    nodes = "1 node" if answered == 1 else f"{answered} nodes"
+    say(f"verified from {nodes}: {summary(checks, silent)}")
     return 1 if failed else _as_expected(checks, silent)
 
 

@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +22,7 @@ from attrs import frozen
 
 from smolmon.cluster import Node
 from smolmon.setup.shell import framed, unframed
+from smolmon.setup.together import ended_by
 
 CONNECT_TIMEOUT = 8  # seconds
 
@@ -144,37 +144,29 @@ def _shared(socket: Path) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def connections(nodes: Iterable[Node]) -> Iterator[dict[str, Runner]]:
-    """A Runner for each node, by name. Leaves no process and no file behind."""
-    # Not $TMPDIR: a Unix socket's path has at most 104 bytes on macOS, whose own is long.
-    directory = Path(tempfile.mkdtemp(prefix="smolmon-", dir="/tmp"))
-    runners = {
-        node.name: SshRunner(node.name, node.ssh, directory / str(number))
-        for number, node in enumerate(nodes)
-    }
-    try:
-        yield dict(runners)
-    finally:
-        with _uninterrupted():
-            for process in [runner.closing() for runner in runners.values()]:
-                if process is not None:
-                    try:
-                        process.wait(5)
-                    except subprocess.TimeoutExpired:
-                        process.kill()
-            shutil.rmtree(directory, ignore_errors=True)
+    """A Runner for each node, by name. Leaves no process and no file behind.
 
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits: cleaning up takes a moment, and half of it leaves connections open."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is ever interrupted
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    Raises KeyboardInterrupt in its body for every signal of together.SIGNALS.
+    """
+    with ended_by(signal.default_int_handler):
+        # Not $TMPDIR: a Unix socket's path has at most 104 bytes on macOS, whose own is long.
+        directory = Path(tempfile.mkdtemp(prefix="smolmon-", dir="/tmp"))
+        runners = {
+            node.name: SshRunner(node.name, node.ssh, directory / str(number))
+            for number, node in enumerate(nodes)
+        }
+        try:
+            yield dict(runners)
+        finally:
+            # It takes a moment, and half of it leaves connections open.
+            with ended_by(signal.SIG_IGN):
+                for process in [runner.closing() for runner in runners.values()]:
+                    if process is not None:
+                        try:
+                            process.wait(5)
+                        except subprocess.TimeoutExpired:
+                            process.kill()
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 # What OpenSSH says, what it means, and what to do; {0} is the destination, {1} the bare host.

@@ -38,6 +38,9 @@ class System(Protocol):
         It prints `@@armed TOKEN`. Where a step fails it rolls back at once.
         """
 
+    def unarmed(self, said: str) -> str:
+        """One line on why the rollback was not armed, from the last words of that script."""
+
     def commit(self, facts: Facts, token: str) -> str:
         """A script that disarms the rollback `token`."""
 
@@ -49,6 +52,9 @@ class System(Protocol):
 
     def ready(self, wanted: Wanted, seconds: float) -> str:
         """A script that ends once the exporter listens, or `seconds` later."""
+
+    def tidy(self, facts: Facts) -> str:
+        """A script that removes what was kept for undoing `Plan.system`."""
 
     def journal(self, facts: Facts) -> str:
         """A script that prints the exporter's last words."""

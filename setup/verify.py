@@ -46,11 +46,16 @@ class Check:
 
 @frozen
 class Ping:
-    """How often an address answered, and the mean round trip in milliseconds as ping says it."""
+    """How often an address answered, and the mean round trip in milliseconds as ping says it.
+
+    `sent` 0: ping did not get as far, and `said` is its own last line. That tells nothing about
+    the link.
+    """
 
     sent: int
     received: int
     mean: str = ""
+    said: str = ""
 
     @property
     def answers(self) -> bool:
@@ -58,6 +63,8 @@ class Ping:
         return self.received > 0
 
     def __str__(self) -> str:
+        if not self.sent:
+            return self.said or "ping said nothing"
         if not self.answers:
             return "no answer"
         lost = f", {self.sent - self.received} of {self.sent} lost" if self.lost else ""
@@ -146,31 +153,36 @@ def parse(cluster: Cluster, node: str, out: str) -> Seen:
     blocks = sections(out)
     text = {(name, argument): block for name, argument, block in blocks}
 
+    def part(name: str, argument: str = "") -> str:
+        if (name, argument) not in text:
+            raise ValueError(f"it lacks the part `{f'{name} {argument}'.strip()}`")
+        return text[name, argument]
+
     def ping(label: str) -> Ping:
-        return parse_ping(text.get(("ping", label), ""))
+        return parse_ping(part("ping", label))
 
     ports = [a.partition(" ")[2] for name, a, _ in blocks if name == "port"]
+    routes = len(derive.routes(cluster, node))
+    if len(ports) != routes:
+        raise ValueError(f"it names {len(ports)} interfaces for {routes} routes")
     return Seen(
         probes=tuple(ping(f"probe {n}") for n in range(len(derive.probes(cluster, node)))),
-        routes=tuple(
-            parse_route(text.get(("route", str(n)), ""))
-            for n in range(len(derive.routes(cluster, node)))
-        ),
+        routes=tuple(parse_route(part("route", str(n))) for n in range(routes)),
         ports=tuple(ports),
         isolation=tuple(
             (ping(f"target {n}"), ping(f"control {n}"))
             for n in range(len(derive.isolation(cluster, node)))
         ),
-        forwarding=text.get(("forwarding", ""), "").strip() == "1",
+        forwarding=part("forwarding").strip() == "1",
     )
 
 
 def parse_ping(text: str) -> Ping:
-    """Read the summary of iputils' or busybox' ping; without one, nothing was sent."""
+    """Read the summary of iputils' or busybox' ping; without one, nothing is known to be sent."""
     counts = re.search(r"(\d+) packets transmitted, (\d+)(?: packets)? received", text)
     mean = re.search(r"= [\d.]+/([\d.]+)/", text)
     if counts is None:
-        return Ping(0, 0)
+        return Ping(0, 0, said=(text.strip().splitlines() or [""])[-1].strip())
     return Ping(int(counts[1]), int(counts[2]), mean[1] if mean else "")
 
 
@@ -199,6 +211,8 @@ async def verify(
             return parse(cluster, node.name, result.out)
         except (SshError, UnsupportedError) as error:
             return str(error)
+        except ValueError as error:
+            return f"{node.name}: its checks cannot be read: {error}; run `smolmon verify` again"
 
     found = await together(one, nodes)
     answers = dict(zip([node.name for node in nodes], found, strict=True))
@@ -223,17 +237,18 @@ def _checks(cluster: Cluster, node: str, seen: Mapping[str, Seen]) -> Iterator[C
         what = f"{probe.kind.value} {probe.target}"
         if probe.kind is ProbeKind.INTERNET:
             what = "internet"
-        yield Check(
-            node,
-            f"ping {what} {probe.address}",
-            "answers",
-            str(ping),
-            Verdict.PASS if ping.answers else Verdict.FAIL,
-            "" if ping.answers else _why(cluster, probe, seen),
-        )
+        verdict, reason = Verdict.PASS, ""
+        if not ping.sent:
+            verdict, reason = Verdict.INCONCLUSIVE, _known(cluster, probe, seen) or _NOT_SENT
+        elif not ping.answers:
+            verdict, reason = Verdict.FAIL, _why(cluster, probe, seen)
+        yield Check(node, f"ping {what} {probe.address}", "answers", str(ping), verdict, reason)
     pairs = zip(derive.isolation(cluster, node), mine.isolation, strict=True)
     for pair, (target, control) in pairs:
         yield _isolated(pair, target, control)
+
+
+_NOT_SENT = "no request was sent, so it proves nothing about the link"
 
 
 def _route(route: Route, hop: Hop | None, port: str) -> Check:
@@ -257,6 +272,11 @@ def _hop(hop: Hop | None) -> str:
 def _isolated(pair: Isolation, target: Ping, control: Ping) -> Check:
     if target.answers:
         verdict, reason = Verdict.FAIL, "some node passes these packets on; it must not"
+    elif not target.sent:
+        verdict, reason = Verdict.INCONCLUSIVE, _NOT_SENT
+    elif not control.sent:
+        verdict = Verdict.INCONCLUSIVE
+        reason = f"its control, a ping of {pair.control}, did not run: {control}"
     elif not control.answers:
         verdict = Verdict.INCONCLUSIVE
         reason = f"{pair.control} does not answer over {pair.link} either"
@@ -273,9 +293,16 @@ def _isolated(pair: Isolation, target: Ping, control: Ping) -> Check:
 
 
 def _why(cluster: Cluster, probe: Probe, seen: Mapping[str, Seen]) -> str:
-    """The first thing on the way there and back that is known to be wrong."""
+    """The first thing on the way there and back that is known to be wrong, else where to look."""
     if probe.kind is ProbeKind.INTERNET:
         return "look at its Wi-Fi: `ip route get` and the router"
+    return _known(cluster, probe, seen) or _silent(cluster, probe, seen)
+
+
+def _known(cluster: Cluster, probe: Probe, seen: Mapping[str, Seen]) -> str | None:
+    """The first thing on the way there and back that is known to be wrong."""
+    if probe.kind is ProbeKind.INTERNET:
+        return None
     subnet = next((s for s in cluster.routed if probe.address in s.subnet), None)
     way = [probe.node, *probe.gateways, probe.target]
     back = cluster.segment(probe.link).subnet
@@ -292,14 +319,17 @@ def _why(cluster: Cluster, probe: Probe, seen: Mapping[str, Seen]) -> str:
                 return f"{name} lacks the {kind} {route.destination} via {route.via}"
         if name in probe.gateways and not theirs.forwarding:
             return f"{name} does not forward (net.ipv4.ip_forward is 0)"
-    return _silent(cluster, probe, seen)
+    return None
 
 
 def _silent(cluster: Cluster, probe: Probe, seen: Mapping[str, Seen]) -> str:
     """Routes and forwarding are right as far as is known: the link itself, or the target."""
     first = probe.gateways[0] if probe.gateways else probe.target
     mine = zip(derive.probes(cluster, probe.node), seen[probe.node].probes, strict=True)
-    dead = any(p.link == probe.link and p.target == first and not ping.answers for p, ping in mine)
+    dead = any(
+        p.link == probe.link and p.target == first and ping.sent and not ping.answers
+        for p, ping in mine
+    )
     if dead or first == probe.target:
         return f"nothing comes back over {probe.link}: its cable, its port, or {first} itself"
     return f"{first} answers, what is behind it does not: look at {probe.target} and its links"

@@ -8,9 +8,10 @@ from uuid import NAMESPACE_DNS, uuid5
 from attrs import frozen
 
 from smolmon.cluster import Cluster, derive
-from smolmon.setup.facts import Profile, ProfileRoute, sorted_routes
+from smolmon.setup.facts import Connection, Profile, ProfileRoute, sorted_routes
 
-PREFIX = "smolmon-"  # of the names of our profiles; nobody else's begin so
+PREFIX = "smolmon-"  # of the names of our profiles
+ETHERNET = "802-3-ethernet"  # the only kind that they are
 # Above the 0 of profiles made by hand, so that ours wins after a reboot too.
 AUTOCONNECT_PRIORITY = 10
 
@@ -56,6 +57,11 @@ def wanted(cluster: Cluster, node: str) -> Wanted:
     )
 
 
+def called_ours(profile: Connection | Profile) -> bool:
+    """Whether a profile looks like one of ours; a Wi-Fi or a VPN of such a name is somebody's."""
+    return profile.name.startswith(PREFIX) and profile.kind == ETHERNET
+
+
 def profile_uuid(cluster: str, segment: str, node: str) -> str:
     """The fixed UUID of a node's profile on a segment: a second run finds the first one's."""
     return str(uuid5(NAMESPACE_DNS, f"{cluster}.{segment}.{node}.smolmon"))
@@ -68,7 +74,7 @@ def _profile(cluster: Cluster, node: str, name: str) -> Profile:
     return Profile(
         uuid=profile_uuid(cluster.name, name, node),
         name=f"{PREFIX}{name}",
-        kind="802-3-ethernet",
+        kind=ETHERNET,
         interface=member.interface,
         mac=member.mac,
         autoconnect=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from smolmon.commands.options import cluster_option, load_cluster
 @click.option("--node", "names", metavar="NODE", multiple=True, help="Only this one; repeatable.")
 @click.option(
     "--confirm-within",
-    type=click.IntRange(20, 3600),
+    type=click.IntRange(40, 3600),
     default=90,
     show_default=True,
     metavar="SECONDS",
@@ -40,6 +41,8 @@ def setup(
 
     Exit code: 0 as wanted, 1 not; with --plan 2 if there is something to do.
     """
+    if as_json and not (yes or only_plan):
+        raise click.UsageError("--json shows no plan to agree to; add --plan, or --yes")
     from smolmon.setup.session import chosen, run_setup  # noqa: PLC0415 - kept out of `smolmon --help`
 
     try:
@@ -53,7 +56,8 @@ def setup(
             as_json=as_json,
             confirm_within=confirm_within,
         )
-    except KeyboardInterrupt:
-        click.echo("interrupted; `smolmon setup --plan` shows what is left to do", err=True)
+    except (KeyboardInterrupt, click.Abort):  # the latter at the question
         code = 130
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            click.echo("interrupted; `smolmon setup --plan` shows what is left to do", err=True)
     sys.exit(code)

@@ -73,19 +73,19 @@ def after(facts: Facts, step: Step) -> Facts:
     """
     first = step.command.split(" || ", maxsplit=1)[0]  # the first way works here
     for one in first.split(" && "):
-        words = shlex.split(one)
+        words = shlex.split(one.removesuffix(" </dev/null"))
         if words[:2] == ["sudo", "-n"]:
             words = words[2:]
         facts = _run(facts, words, step.content)
     return facts
 
 
-def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noqa: PLR0911
+def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noqa: PLR0911, PLR0912
     match words:
         case ["nmcli", "connection", "add", "type", "ethernet", *pairs]:
             new = _profile(None, pairs)
             assert new.uuid not in facts.stored
-            listed = (*facts.connections, Connection(new.uuid, new.name, ""))
+            listed = (*facts.connections, Connection(new.uuid, new.name, "", new.kind))
             return evolve(facts, stored={**facts.stored, new.uuid: new}, connections=listed)
         case ["nmcli", "connection", "modify", "uuid", uuid, *pairs]:
             changed = _profile(facts.stored[uuid], pairs)
@@ -100,7 +100,10 @@ def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noq
             assert content is not None
             new_file = File(hashlib.sha256(content).hexdigest(), NOW)
             return evolve(facts, files={**facts.files, path: new_file})
-        case ["ln", "-f", old, new_path]:
+        case ["rm", "-f", path]:
+            return evolve(facts, files={k: f for k, f in facts.files.items() if k != path})
+        case ["ln", old, new_path]:
+            assert new_path not in facts.files
             return evolve(facts, files={**facts.files, new_path: facts.files[old]})
         case ["mv", "-f", old, new_path]:
             moved = {**facts.files, new_path: facts.files[old]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +12,15 @@ import zipfile
 import pytest
 
 from smolmon.setup import agent
+from tests.setup.material import ROOT
+
+
+def test_it_holds_what_smolmon_depends_on_but_for_what_only_renders():
+    text = (ROOT / "pyproject.toml").read_text()
+    # A TOML list of strings is a Python one; tomllib is not in Python 3.10.
+    declared = ast.literal_eval(re.search(r"(?ms)^dependencies = (\[.*?^\])", text)[1])
+    names = {re.match(r"[\w.-]+", one)[0] for one in declared}
+    assert set(agent.DEPENDENCIES) == names - {"grafanalib"}
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 
 import pytest
 from attrs import define, evolve, field
 
 from smolmon.cluster import Node, Platform
 from smolmon.setup import apply as module
+from smolmon.setup import linux
 from smolmon.setup.apply import ApplyError, apply
 from smolmon.setup.plan import Plan, Step
+from smolmon.setup.script import last_step
 from smolmon.setup.ssh import Result, SshError
 from smolmon.setup.survey import Target
 from tests.setup.material import provisioned, want
@@ -30,6 +33,7 @@ class Machine:
     reachable: bool = True
     cuts: bool = False  # whether the change takes the node off the network
     works: bool = True  # whether the change can be seen afterwards
+    held: bool = False  # whether somebody else has armed a rollback
     fails: bool = False  # whether the command of the change fails
     listens: bool = True
     stays_cut: bool = False
@@ -50,8 +54,11 @@ class Machine:
 
     presser: asyncio.Task | None = None
 
-    def _ran(self, word: str) -> Result:
+    def _ran(self, word: str) -> Result:  # noqa: PLR0911
         match word:
+            case "arm" if self.held:
+                held = "Call failed: device 'eth0' is already included in checkpoint /x/7"
+                return Result(1, "@@arm\n", held)
             case "arm":
                 self.before = set(self.done)
                 if self.fails:
@@ -105,6 +112,12 @@ class Machine:
     def rollback(self, facts, token):
         assert token == TOKEN
         return "rollback"
+
+    def unarmed(self, said):
+        return linux.unarmed(said)
+
+    def tidy(self, facts):
+        return "tidy"
 
     def settled(self):
         return "settled"
@@ -165,6 +178,54 @@ def test_a_step_that_fails_is_rolled_back():
     assert "rollback, fresh" in machine.ran
     assert "commit" not in machine.ran
     assert machine.done == set()
+
+
+def test_somebody_else_s_checkpoint_is_left_alone():
+    machine = Machine(held=True)
+    assert refused(machine) == (
+        "pi5: another setup (or another tool) holds a NetworkManager checkpoint on it; wait up to "
+        "its timeout and run again; nothing was changed"
+    )
+    assert machine.ran == ["arm"]
+    arming = linux.armed(provisioned("pi5"), (), 90).splitlines()[1]
+    assert arming.endswith("CheckpointCreate aouu 0 90 6) || exit 1")  # never flag 1: destroy all
+
+
+def test_what_was_kept_for_undoing_goes_only_when_all_is_ready():
+    machine = Machine()
+    carried_out(machine)
+    assert machine.ran[-2:] == ["facts", "tidy"]
+    broken = Machine(listens=False)
+    refused(broken)
+    assert "tidy" not in broken.ran
+
+
+def test_nothing_runs_once_the_checkpoint_is_gone(tmp_path):
+    """The armed script, with a stand-in for busctl whose checkpoint ends during the second step."""
+    program = tmp_path / "busctl"
+    gone = tmp_path / "gone"
+    program.write_text(
+        f"""#!/bin/sh
+case "$*" in
+*CheckpointCreate*) echo 'o "{TOKEN}"' ;;
+"get-property org.freedesktop.NetworkManager {TOKEN} "*.Checkpoint*) [ ! -e {gone} ] ;;
+*) exit 1 ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    steps = tuple(Step(c, "why") for c in ("echo one", f"touch {gone}", f"rm {gone}"))
+    text = linux.armed(evolve(provisioned("pi5"), uid=0), steps, 90)
+    done = subprocess.run(
+        ["/bin/sh", "-c", text],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert last_step(done.stdout) == (2, "not begun: the rollback was no longer armed")
+    assert gone.exists()
 
 
 def test_what_cannot_be_seen_is_rolled_back():

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from smolmon.commands.setup import setup
 from smolmon.commands.verify import verify
+from smolmon.setup.ssh import connections
+from smolmon.setup.together import SIGNALS
 from tests.setup.material import GUIDE, recorded
 
 ONE = """\
@@ -135,3 +143,69 @@ def test_verify_of_a_node_that_is_down(nodes):
     done = call(verify, "--cluster", str(GUIDE), "--node", "pi5")
     assert done.exit_code == 1
     assert "pi5: nothing listens for SSH there" in done.output
+    assert done.output.endswith("nothing was checked; 1 node did not answer\n")
+
+
+def test_verify_of_a_node_whose_answer_lacks_a_part(nodes, tmp_path):
+    nodes(pi="pi5-verify")
+    file = tmp_path / "pi.txt"
+    file.write_text(file.read_text().replace("@@ping probe 0\n", "@@gone\n"))
+    done = call(verify, "--cluster", str(GUIDE), "--node", "pi5")
+    assert done.exit_code == 1
+    assert "pi5: its checks cannot be read: it lacks the part `ping probe 0`; run" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_json_without_a_plan_or_an_agreement_is_wrong_usage(nodes, cluster_file, tmp_path):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    done = call(setup, "--cluster", cluster_file(), "--json")
+    assert done.exit_code == 2
+    assert "--json shows no plan to agree to; add --plan, or --yes" in done.output
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_time_to_confirm_that_is_shorter_than_what_it_covers_is_wrong_usage(cluster_file):
+    assert call(setup, "--cluster", cluster_file(), "--confirm-within", "39").exit_code == 2
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_whatever_ends_it_leaves_nothing_behind(number, tmp_path):
+    """A real process, while a node does not answer; its folder holds the sockets of ssh."""
+    program = tmp_path / "ssh"
+    program.write_text(
+        "#!/bin/sh\n"
+        'for word; do case "$word" in ControlPath=*) echo "$word" >> "$0.path" ;; esac; done\n'
+        "exec sleep 60\n"
+    )
+    program.chmod(0o755)
+
+    def not_ignored() -> None:  # as they may be where the tests run in the background
+        for one in SIGNALS:
+            signal.signal(one, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smolmon", "verify", "--cluster", str(GUIDE), "--node", "pi5"],
+        env={**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"},
+        stderr=subprocess.PIPE,
+        preexec_fn=not_ignored,  # noqa: PLW1509 - there are no threads here
+    )
+    log = tmp_path / "ssh.path"
+    deadline = time.monotonic() + 20
+    while not (log.exists() and log.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    folder = Path(log.read_text().splitlines()[0].partition("=")[2]).parent
+    assert folder.is_dir()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == b""
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_it_is_also_cleaned_up_while_nothing_runs(number):
+    with pytest.raises(KeyboardInterrupt), connections([]):  # noqa: PT012
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

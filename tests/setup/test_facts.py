@@ -50,8 +50,19 @@ def test_a_provisioned_gateway():
 
 
 def test_names_with_colons_and_backslashes():
-    text = recorded("pi5-bare").replace("@@connections\n", "@@connections\nU:eth0:a\\:b \\\\ c:d\n")
-    assert Connection("U", "a:b \\ c:d", "eth0") in facts.parse(text).connections
+    text = recorded("pi5-bare").replace(
+        "@@connections\n", "@@connections\nU:vpn:eth0:a\\:b \\\\ c:d\n"
+    )
+    assert Connection("U", "a:b \\ c:d", "eth0", "vpn") in facts.parse(text).connections
+
+
+def test_what_an_interface_belongs_to_and_is_stacked_on():
+    text = recorded("pi5-bare").replace(
+        '"ifname":"eth0"', '"ifname":"eth0","link":"end0","master":"br0"'
+    )
+    port = facts.parse(text).interface("eth0")
+    assert (port.master, port.link) == ("br0", "end0")
+    assert facts.parse(recorded("pi5-bare")).interface("eth0").master is None
 
 
 def test_routes_that_go_nowhere_and_an_address_without_a_zone():

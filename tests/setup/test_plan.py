@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
@@ -9,9 +10,10 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smolmon.setup.facts import Connection, Facts, KernelRoute
+from smolmon.setup import linux
+from smolmon.setup.facts import Connection, Facts, File, KernelRoute
 from smolmon.setup.plan import Plan, plan
-from smolmon.setup.service import AGENT
+from smolmon.setup.service import AGENT, LEFTOVERS, PATHS, WantedFile
 from tests.setup.material import after, bare, files_of, provisioned, want
 
 NODES = ("mini1", "pi5")
@@ -110,7 +112,9 @@ def altered_profile(facts: Facts, node: str) -> Facts:
 
 def duplicate(facts: Facts, node: str) -> Facts:
     name = facts.applied[PORT[node]].name
-    return evolve(facts, connections=(*facts.connections, Connection("another", name, "")))
+    return evolve(
+        facts, connections=(*facts.connections, Connection("another", name, "", "802-3-ethernet"))
+    )
 
 
 def another_active(facts: Facts, node: str) -> Facts:
@@ -226,7 +230,9 @@ def test_a_new_agent_restarts_the_exporter_and_can_be_taken_back():
     assert [step.content for step in steps] == [b"newer", None]
     assert steps[1].command == "sudo -n systemctl restart smolmon-exporter.service"
     assert steps[0].undo == (
-        f"sudo -n mv -f {AGENT}.previous {AGENT} && sudo -n systemctl daemon-reload "
+        f"{{ [ ! -e {AGENT}.previous ] || [ {AGENT}.previous -ef {AGENT} ] "
+        f"|| sudo -n mv -f {AGENT}.previous {AGENT}; }} "
+        f"&& sudo -n rm -f {AGENT}.new {AGENT}.previous && sudo -n systemctl daemon-reload "
         "&& sudo -n systemctl restart smolmon-exporter.service"
     )
 
@@ -245,5 +251,55 @@ def test_another_network_s_profile_and_address_are_left_alone():
     facts = provisioned("pi5")
     port = facts.interface("eth0")
     facts = _interface(facts, "eth0", addresses=(*port.addresses, IPv4Interface("10.99.0.1/24")))
-    facts = evolve(facts, connections=(*facts.connections, Connection("x", "eth-static", "")))
+    facts = evolve(
+        facts, connections=(*facts.connections, Connection("x", "eth-static", "", "802-3-ethernet"))
+    )
     assert planned("pi5", facts) == Plan()
+
+
+def test_a_profile_of_another_kind_with_such_a_name_is_left_alone():
+    facts = provisioned("pi5")
+    wifi = Connection("x", "smolmon-home", "", "802-11-wireless")
+    facts = evolve(facts, connections=(*facts.connections, wifi))
+    assert planned("pi5", facts) == Plan()
+
+
+@pytest.mark.parametrize("breaks", ["rm", "ln", "install", "mv", None])
+def test_undoing_an_installation_brings_back_what_was_there_and_leaves_nothing(tmp_path, breaks):
+    """On real files, with a stale copy from long ago, and each command failing in turn."""
+    bin_, here = tmp_path / "bin", tmp_path / "here"
+    bin_.mkdir()
+    here.mkdir()
+    file = here / "file"
+    if breaks:
+        program = bin_ / breaks
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o755)
+    for name, text in (("file", "former"), ("file.previous", "stale"), ("file.new", "stale")):
+        (here / name).write_text(text)
+    facts = evolve(bare("pi5"), uid=0, files={str(file): File("0" * 64, 0)})
+    (step, *_) = plan(
+        want("pi5"), facts, (WantedFile(str(file), "the file", b"wanted", exporter=False),)
+    ).system
+
+    def sh(text: str, path: str) -> int:
+        return subprocess.run(
+            ["/bin/sh", "-c", text], input=b"wanted", env={"PATH": path}, check=False
+        ).returncode
+
+    status = sh(step.command, f"{bin_}:/usr/bin:/bin")
+    assert (status == 0) == (breaks is None)
+    assert file.read_text() == ("wanted" if status == 0 else "former")
+    if breaks != "rm":  # with that nothing began, and what is stale stays
+        assert sh(step.undo, "/usr/bin:/bin") == 0
+        assert file.read_text() == "former"
+        assert [p.name for p in here.iterdir()] == ["file"]
+
+
+def test_what_installing_leaves_is_tidied_up():
+    steps = [s for node in NODES for s in planned(node, bare(node)).system if s.content]
+    again = evolve(provisioned("pi5"), files={s: File("0" * 64, 0) for s in PATHS})
+    steps += [s for s in planned("pi5", again).system if s.content]
+    kept = {w for s in steps for w in s.command.split() if w.endswith((".new", ".previous"))}
+    assert kept == set(LEFTOVERS)
+    assert linux.tidy(bare("pi5")).split()[4:] == list(LEFTOVERS)

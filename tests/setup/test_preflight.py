@@ -25,6 +25,20 @@ def _named(facts: Facts, name: str) -> Facts:
     )
 
 
+def _port(facts: Facts, name: str, **changes: str) -> Facts:
+    return evolve(
+        facts,
+        interfaces=tuple(evolve(i, **changes) if i.name == name else i for i in facts.interfaces),
+    )
+
+
+def _stacked(facts: Facts, name: str, below: str) -> Facts:
+    return evolve(
+        facts,
+        interfaces=(*facts.interfaces, evolve(facts.interface("eth0"), name=name, link=below)),
+    )
+
+
 def _address(facts: Facts, interface: str, address: str) -> Facts:
     return evolve(
         facts,
@@ -68,12 +82,25 @@ def test_a_good_node_passes(node):
             _address(evolve(bare("pi5"), ssh_address="192.168.7.1"), "eth0", "192.168.7.1/24"),
             "eth0 carries this SSH session",
         ),
+        (_port(bare("pi5"), "eth0", master="br0"), "eth0 is a port of br0; smolmon never takes"),
+        (
+            _port(bare("pi5"), "wlan0", link="eth0"),
+            "eth0 is below wlan0, which carries this SSH session",
+        ),
+        (
+            _route(
+                _stacked(_stacked(bare("pi5"), "mv0", "eth0"), "mv0.7", "mv0"), "0.0.0.0/0", "mv0.7"
+            ),
+            "eth0 is below mv0.7, which carries the default route",
+        ),
         (_route(bare("pi5"), "0.0.0.0/0", "eth0"), "eth0 carries the default route"),
         (_address(bare("pi5"), "wlan0", "10.10.0.9/16"), "10.10.0.0/24 of fabric overlaps"),
         (_route(bare("pi5"), "10.0.0.0/8", "wlan0"), "ip route del 10.0.0.0/8 via 192.168.1.1"),
         (_route(bare("pi5"), "10.10.0.7/32", None, "blackhole"), "blackhole 10.10.0.7/32"),
         (
-            evolve(bare("pi5"), connections=(Connection("u", "smolmon-x", "wlan0"),)),
+            evolve(
+                bare("pi5"), connections=(Connection("u", "smolmon-x", "wlan0", "802-3-ethernet"),)
+            ),
             "nmcli connection modify uuid u connection.id NAME",
         ),
     ],
@@ -83,6 +110,20 @@ def test_reasons(facts, said):
     assert len(lines) == 1
     assert said in lines[0]
     assert "\n" not in lines[0]
+
+
+def test_a_pair_of_virtual_links_goes_in_circles_and_is_no_stack():
+    facts = _port(_port(bare("pi5"), "wlan0", link="mv0"), "eth0", link="mv1")
+    facts = _stacked(_stacked(facts, "mv0", "mv1"), "mv1", "mv0")
+    assert refusals(want("pi5"), facts) == []
+    assert facts.below("wlan0") == ("mv0", "mv1")
+
+
+def test_a_wifi_profile_of_such_a_name_is_somebody_s():
+    facts = evolve(
+        bare("pi5"), connections=(Connection("u", "smolmon-x", "wlan0", "802-11-wireless"),)
+    )
+    assert refusals(want("pi5"), facts) == []
 
 
 def test_a_session_from_nowhere_protects_the_default_route_s_interface():

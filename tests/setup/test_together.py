@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from smolmon.setup.together import AT_ONCE, run, to_the_end, together
+from smolmon.setup.together import AT_ONCE, SIGNALS, run, to_the_end, together
 
 
 def test_results_in_order_and_only_a_few_at_a_time():
@@ -78,17 +78,37 @@ def test_what_must_not_be_interrupted_tells_that_somebody_tried():
     assert asyncio.run(main()) == ("done", True)
 
 
-def test_ctrl_c_cancels_and_waits_for_the_cleaning_up():
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_ends_it_cancels_and_waits_for_the_cleaning_up(number):
     cleaned = []
 
     async def work() -> None:
-        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), number)
         try:
             await asyncio.sleep(60)
         finally:
+            # A terminal that closes sends more than one.
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(0.01)
             cleaned.append(True)
 
     with pytest.raises(KeyboardInterrupt):
         run(work())
     assert cleaned == [True]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_what_is_ignored_from_outside_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+
+        async def work() -> str:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0.01)
+            return "done"
+
+        assert run(work()) == "done"
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -130,7 +130,10 @@ def test_the_table_gives_the_reason_below_the_difference():
             "round-trip min/avg/max = 0.1/0.2/0.3 ms",
             Ping(3, 2, "0.2"),
         ),
-        ("ping: connect: Network is unreachable", Ping(0, 0)),
+        (
+            "PING 8.8.8.8\nping: connect: Network is unreachable\n",
+            Ping(0, 0, said="ping: connect: Network is unreachable"),
+        ),
         ("", Ping(0, 0)),
     ],
 )
@@ -140,13 +143,46 @@ def test_ping_summaries(text, ping):
 
 def test_a_loss_is_told_though_the_address_answers():
     assert str(Ping(3, 2, "0.2")) == "0.2 ms, 1 of 3 lost"
-    assert str(Ping(3, 0)) == str(Ping(0, 0)) == "no answer"
+    assert str(Ping(3, 0)) == "no answer"
 
 
-def test_a_part_that_was_not_printed_is_no_answer():
-    seen = parse(guide(), "pi4", "@@forwarding\n0\n@@port 0 eth0\n@@route 0\n")
-    assert not any(ping.answers for ping in seen.probes)
-    assert seen.routes == (None,)
+def test_a_ping_that_never_ran_says_so_and_proves_nothing():
+    missing = Ping(0, 0, said="/bin/sh: 9: ping: not found")
+    pi5 = healthy("pi5")
+    pi5 = evolve(
+        pi5,
+        probes=tuple(missing for _ in pi5.probes),
+        isolation=tuple((missing, missing) for _ in pi5.isolation),
+    )
+    found = [c for c in judge(guide(), everywhere(pi5=pi5)) if c.verdict is not Verdict.PASS]
+    assert {c.node for c in found} == {"pi5"}
+    assert {c.verdict for c in found} == {Verdict.INCONCLUSIVE}
+    assert {c.seen for c in found} == {missing.said}
+    assert {c.reason for c in found} == {"no request was sent, so it proves nothing about the link"}
+    half = evolve(healthy("pi5"), isolation=((DEAD, missing),))
+    ((_, _, reason),) = differences(everywhere(pi5=half))
+    assert reason.endswith("did not run: /bin/sh: 9: ping: not found")
+    lost = evolve(pi5, routes=(None,))
+    assert "pi5 lacks the route 10.10.0.0/24 via 192.168.50.1" in {
+        reason for *_, reason in differences(everywhere(pi5=lost))
+    }
+
+
+@pytest.mark.parametrize("part", ["forwarding", "port 0", "route 0", "ping probe 1"])
+def test_a_part_that_was_not_printed_is_an_error(part):
+    text = recorded("mini1-verify")
+    assert f"@@{part}" in text
+    with pytest.raises(ValueError, match=r"^it (lacks the part|names 0 interfaces)"):
+        parse(guide(), "mini1", text.replace(f"@@{part}", "@@gone"))
+
+
+def test_the_summary_counts_the_nodes_that_did_not_answer():
+    checks = judge(guide(), {"pi5": healthy("pi5")})
+    assert summary([], ["a", "b"]) == "nothing was checked; 2 nodes did not answer"
+    said = f"{len(checks)} checks are as expected; 1 node did not answer"
+    assert summary(checks, ["a"]) == said
+    bad = judge(guide(), {"pi5": evolve(healthy("pi5"), routes=(None,))})
+    assert summary(bad, ["a"]).endswith("not as expected; 1 node did not answer")
 
 
 @pytest.mark.parametrize("node", NODES)
