@@ -1,7 +1,7 @@
 """Two network namespaces joined by a cable, for tests against the real kernel.
 
-`smt-a` is the node under test, `smt-b` everything else. Names are fixed, so that what a killed run
-left behind is found and removed by the next.
+`A` is the node under test, `B` everything else. Their names carry this process's number, so that
+runs do not meet, and what a killed run left behind is found and removed by the next.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import pytest
 
 T = TypeVar("T")
 
-A, B = "smt-a", "smt-b"
+PREFIX = "smt-"
+A, B = (f"{PREFIX}{os.getpid()}-{end}" for end in "ab")
 CLONE_NEWNET = 0x40000000
 
 
@@ -69,7 +70,7 @@ def cable(a: str, b: str) -> Iterator[None]:
 
 
 def plug(a: str, b: str) -> None:
-    """Put the cable in: eth0 of smt-a with address `a` to en5 of smt-b with address `b`."""
+    """Put the cable in: eth0 of A with address `a` to en5 of B with address `b`."""
     ip(A, f"link add eth0 type veth peer name en5 netns {B}")
     ip(B, f"addr add {b} dev en5")
     ip(B, "link set en5 up")
@@ -78,8 +79,11 @@ def plug(a: str, b: str) -> None:
 
 
 def remove() -> None:
-    for name in (A, B):
-        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    """Remove our namespaces, and those of runs that are no more."""
+    for path in Path("/run/netns").glob(f"{PREFIX}*"):
+        owner = path.name.removeprefix(PREFIX).partition("-")[0]
+        if path.name in (A, B) or not Path(f"/proc/{owner}").exists():
+            subprocess.run(["ip", "netns", "del", path.name], capture_output=True, check=False)
 
 
 def inside(namespace: str, function: Callable[[], T]) -> T:
@@ -120,5 +124,5 @@ def until(condition: Callable[[], T], seconds: float = 10.0) -> T:
 
 
 def raw_icmp() -> socket.socket:
-    """Every ICMP packet that smt-b receives."""
+    """Every ICMP packet that B receives."""
     return inside(B, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
