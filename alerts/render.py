@@ -182,8 +182,8 @@ def _dump(config: dict[str, Any]) -> str:
 def write(directory: Path, texts: dict[str, str]) -> list[Path]:
     """Write `texts` below `directory`, each at once or not at all; return the files' paths.
 
-    Rule files of earlier runs that are not among `texts` are removed. A file that somebody else
-    wrote is neither replaced nor removed. Raises RenderError.
+    Rule files of earlier runs that are not among `texts` are removed. A YAML file that somebody
+    else wrote is neither replaced nor removed. Raises RenderError.
     """
     paths = [directory / name for name in texts]
     try:

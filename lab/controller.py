@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
+from smolmon.lab.errors import LabError
 from smolmon.lab.files import File
 from smolmon.lab.machines import PATH
 
@@ -34,12 +36,17 @@ DEPENDENCIES = (
 )
 
 # smolmon itself comes from the machine that runs the lab, by a read-only mount.
-WRAPPER = """\
+INTERPRETER = "/usr/local/lib/smolmon-python"
+PYTHON = """\
 #!/bin/sh
 export {environment}
-: "${{SMOLMON_CLUSTER:={cluster}}}"
+exec python3 "$@"
+"""
+WRAPPER = f"""\
+#!/bin/sh
+: "${{SMOLMON_CLUSTER:={CLUSTER_FILE}}}"
 export SMOLMON_CLUSTER
-exec python3 -m smolmon "$@"
+exec {INTERPRETER} -m smolmon "$@"
 """
 
 SINK = """\
@@ -47,8 +54,7 @@ SINK = """\
 Description=Notification sink of the emulated cluster
 
 [Service]
-Environment={environment}
-ExecStart=/usr/bin/python3 -m smolmon.lab.sink --port {port} --file {file}
+ExecStart={python} -m smolmon.lab.sink --port {port} --file {file}
 Restart=on-failure
 """
 
@@ -103,7 +109,12 @@ def source_folders() -> list[str]:
 
 
 def binds(folders: list[str]) -> list[str]:
-    """The fewest mounts that show all `folders`."""
+    """The fewest mounts that show all `folders`. Raises LabError."""
+    for folder in folders:
+        if set(":\\\n") & set(folder):
+            raise LabError(
+                f"{folder!r} cannot be mounted: its name has a colon or the like", code=2
+            )
     paths = [Path(folder) for folder in folders]
     return [
         str(path)
@@ -125,10 +136,9 @@ def environment(rootfs: Path) -> dict[str, str]:
 def extra_files(cluster_text: str, rootfs: Path, monitor_urls: dict[str, str]) -> list[File]:
     """The files that make a machine the controller."""
     settings = environment(rootfs)
-    assigned = " ".join(f"{key}={value}" for key, value in settings.items())
     units = {
         "smolmon-sink.service": SINK.format(
-            environment=assigned,
+            python=INTERPRETER,
             port=SINK_PORT,
             file="/var/lib/smolmon/notifications.jsonl",
         ),
@@ -142,13 +152,13 @@ def extra_files(cluster_text: str, rootfs: Path, monitor_urls: dict[str, str]) -
             units=" ".join(f"{unit}.service" for unit in UNITS)
         ),
     }
-    wrapper = WRAPPER.format(
-        environment=" ".join(f"{key}='{value}'" for key, value in settings.items()),
-        cluster=CLUSTER_FILE,
+    python = PYTHON.format(
+        environment=" ".join(f"{key}={shlex.quote(value)}" for key, value in settings.items())
     )
     return [
         File(CLUSTER_FILE, cluster_text),
-        File("/usr/local/bin/smolmon", wrapper, 0o755),
+        File(INTERPRETER, python, 0o755),
+        File("/usr/local/bin/smolmon", WRAPPER, 0o755),
         File("/etc/environment", f"PATH={PATH}\nSMOLMON_CLUSTER={CLUSTER_FILE}\n"),
         File("/var/lib/smolmon/notifications.jsonl", ""),
         *_units(units),

@@ -6,6 +6,7 @@ A client of the `smolmon lab` command, like any other.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,12 +15,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
-from urllib.request import urlopen
 
 import click
 
 from smolmon.cluster import Cluster, load
 from smolmon.cluster.picture import BAD, GOOD, Remark, draw
+from smolmon.lab.monitor import get
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ def main(keep: bool, cluster_file: str | None, speed: float, suite: str) -> None
     path = Path(cluster_file) if cluster_file else Path(str(files("smolmon"))).parent / GUIDE
     if subprocess.run(smolmon("lab", "status"), capture_output=True, check=False).returncode == 0:
         raise click.ClickException("a lab is up already; take it away first: smolmon lab down")
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, lambda *_: sys.exit(130))  # by way of `finally`
     try:
         say("1. The cluster boots, and `smolmon setup` provisions it over SSH")
         up("--cluster", str(path), "--speed", f"{speed:g}", "--suite", suite)
@@ -109,6 +112,8 @@ def show(cluster: Cluster, keep: bool) -> None:
 def choose(faults: list[dict[str, Any]]) -> tuple[str, str]:
     """The guide's first row, forwarding off, on the gateway furthest from the server."""
     able = [f for f in faults if f["nodes"]]
+    if not able:
+        raise click.ClickException("this cluster is too small to break anything in it")
     fault = next((f for f in able if f["fault"] == "forwarding-off"), able[0])
     return fault["fault"], fault["nodes"][-1]
 
@@ -146,8 +151,7 @@ def cut_off(monitor: Mapping[str, str]) -> set[str]:
 
 def held_back(monitor: Mapping[str, str]) -> set[str]:
     """The nodes whose symptom Alertmanager has and does not send."""
-    with urlopen(f"{monitor['alertmanager']}/api/v2/alerts", timeout=10) as got:  # noqa: S310
-        alerts = json.load(got)
+    alerts = get(f"{monitor['alertmanager']}/api/v2/alerts")
     return {a["labels"].get("node", "") for a in alerts if a["status"]["state"] == "suppressed"}
 
 
@@ -158,8 +162,7 @@ def resolved(sent: Mapping[str, str]) -> bool:
 
 def query(monitor: Mapping[str, str], promql: str) -> list[dict[str, Any]]:
     """The samples of an instant query: labels, and the value under `value`."""
-    with urlopen(f"{monitor['prometheus']}/api/v1/query?query={quote(promql)}", timeout=10) as got:  # noqa: S310
-        result = json.load(got)["data"]["result"]
+    result = get(f"{monitor['prometheus']}/api/v1/query?query={quote(promql)}")["data"]["result"]
     return [{**sample["metric"], "value": float(sample["value"][1])} for sample in result]
 
 

@@ -99,8 +99,8 @@ def _replayable(line: str) -> str:
 
 
 def _delete_routes(cluster: Cluster, node: str, record: Record) -> None:
-    for route in record:
-        _in_namespace(node, ["ip", "route", "del", *route.split()])
+    # All at once, as one event takes them.
+    _in_namespace(node, ["ip", "-batch", "-"], "".join(f"route del {r}\n" for r in record))
 
 
 def _restore_routes(cluster: Cluster, node: str, record: Record) -> None:
@@ -237,12 +237,19 @@ def heal(lab: Lab, name: str | None, node: str | None) -> list[Active]:
     if node is not None and node not in {n.name for n in cluster.nodes}:
         raise unknown("node", node, (n.name for n in cluster.nodes))
     healed = []
+    troubles = []
     for one in active(lab):
         if name not in (None, one.fault) or node not in (None, one.node):
             continue
-        fault(one.fault).mend(cluster, one.node, one.record)
+        try:
+            fault(one.fault).mend(cluster, one.node, one.record)
+        except LabError as error:
+            troubles.append(f"{one.fault} on {one.node} is not healed: {error}")
+            continue
         (lab.faults() / f"{one.fault}@{one.node}.json").unlink()
         healed.append(one)
+    if troubles:
+        raise LabError("; ".join(troubles))
     return healed
 
 
@@ -255,10 +262,11 @@ def active(lab: Lab) -> list[Active]:
 # -- acting on a node ---------------------------------------------------------------------------
 
 
-def _in_namespace(node: str, command: Sequence[str]) -> str:
-    """Run one of the host's tools in the node's network. Raises LabError."""
+def _in_namespace(node: str, command: Sequence[str], text: str = "") -> str:
+    """Run one of the host's tools in the node's network, `text` its input. Raises LabError."""
     entered = ["nsenter", f"--net={NETNS / namespace(node)}", "--", *command]
-    return _said(subprocess.run(entered, capture_output=True, text=True, check=False), command)
+    done = subprocess.run(entered, input=text, capture_output=True, text=True, check=False)
+    return _said(done, command)
 
 
 def _on_machine(node: str, command: Sequence[str]) -> str:

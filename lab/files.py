@@ -26,6 +26,7 @@ MASKED = (
     "systemd-hostnamed.service",
     "systemd-networkd-wait-online.service",
     "NetworkManager-wait-online.service",
+    "NetworkManager-dispatcher.service",  # here D-Bus may take 25 s to start it
     "systemd-ask-password-console.path",
     "systemd-ask-password-wall.path",
     "console-getty.service",

@@ -212,22 +212,27 @@ def pids() -> list[int]:
 def leaders() -> dict[str, int]:
     """The first process of every machine that runs, by namespace, as the host numbers it."""
     known = networks()
-    found = {}
+    found: dict[str, tuple[int, int]] = {}
     for pid in pids():
         name = known.get(network_of(pid) or (0, 0))
-        if name and _is_first(pid):
-            found[name] = pid
-    return found
+        depth = _depth_of_first(pid) if name else None
+        # A machine may have PID namespaces of its own inside; the outermost is the machine's.
+        if name and depth and depth < found.get(name, (depth + 1, 0))[0]:
+            found[name] = depth, pid
+    return {name: pid for name, (_, pid) in found.items()}
 
 
-def _is_first(pid: int) -> bool:
-    """Whether this is number 1 of its own PID namespace (proc(5): NSpid, innermost last)."""
+def _depth_of_first(pid: int) -> int | None:
+    """How deep a PID namespace is of which this is number 1; None for other processes.
+
+    proc(5): NSpid lists the process's numbers, the innermost namespace last.
+    """
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        return False
+        return None
     numbers = next((x.split()[1:] for x in status.splitlines() if x.startswith("NSpid:")), [])
-    return len(numbers) > 1 and numbers[-1] == "1"
+    return len(numbers) if len(numbers) > 1 and numbers[-1] == "1" else None
 
 
 # -- running things in them ---------------------------------------------------------------------

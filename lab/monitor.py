@@ -10,9 +10,9 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from smolmon.lab.controller import CLUSTER_FILE, MONITOR, WEBHOOK
+from smolmon.lab.controller import CLUSTER_FILE, MONITOR, UNITS, WEBHOOK
 from smolmon.lab.errors import LabError
-from smolmon.lab.machines import command_in
+from smolmon.lab.machines import command_in, run_in
 from smolmon.lab.plan import CONTROLLER
 
 SCRAPE_DEADLINE = 60.0  # seconds; a fresh Prometheus scrapes first after about six
@@ -43,26 +43,31 @@ def started(starting: subprocess.Popen[str]) -> None:
 
 
 def wait_for_scrapes(nodes: Sequence[str], prometheus: str) -> None:
-    """Wait until Prometheus has scraped the exporter of every one of `nodes`. Raises LabError."""
+    """Wait until Prometheus has scraped all `nodes`, and the monitor runs. Raises LabError."""
     end = time.monotonic() + SCRAPE_DEADLINE
     while True:
         healths = targets(prometheus)
         missing = {node: healths.get(node, "no target yet") for node in nodes}
         missing = {node: health for node, health in missing.items() if health != "up"}
         if not missing:
-            return
+            break
         if time.monotonic() > end:
             what = ", ".join(f"{node} ({health})" for node, health in missing.items())
             raise LabError(
                 f"not scraped after {SCRAPE_DEADLINE:.0f} s: {what}; the machines are left running"
             )
         time.sleep(0.1)
+    for unit in UNITS:
+        state = run_in(CONTROLLER, ["systemctl", "is-active", unit]).stdout.strip()
+        if state != "active":
+            look = f"smolmon lab exec controller -- journalctl -u {unit}"
+            raise LabError(f"{unit} is {state}; look with `{look}`")
 
 
 def targets(prometheus: str) -> dict[str, str]:
     """By node: `up`, or why Prometheus at this address cannot scrape it. Empty if it is silent."""
     try:
-        active = _get(f"{prometheus}/api/v1/targets?state=active")["data"]["activeTargets"]
+        active = get(f"{prometheus}/api/v1/targets?state=active")["data"]["activeTargets"]
     except (OSError, URLError, ValueError, KeyError):
         return {}
     return {
@@ -74,8 +79,7 @@ def targets(prometheus: str) -> dict[str, str]:
     }
 
 
-# What json gives is what Prometheus documents.
-def _get(url: str) -> Any:  # noqa: ANN401
-    # The host's proxy settings are not for the loopback address.
+def get(url: str) -> Any:  # noqa: ANN401 - JSON, as Prometheus and Alertmanager document it
+    """The answer at `url`. The host's proxy settings are not for the loopback address."""
     with build_opener(ProxyHandler({})).open(url, timeout=5) as answer:
         return json.load(answer)

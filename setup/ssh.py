@@ -11,8 +11,10 @@ import contextlib
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -96,6 +98,10 @@ class SshRunner:
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
+                    # Its pipes may be open at the far end still, held by the master.
+                    transport = getattr(process, "_transport", None)
+                    if transport is not None:
+                        transport.close()
             errors.seek(0)
             err = errors.read().decode(errors="replace").strip()
         found = unframed(out.decode(errors="replace"), token)
@@ -148,13 +154,27 @@ def connections(nodes: Iterable[Node]) -> Iterator[dict[str, Runner]]:
     try:
         yield dict(runners)
     finally:
-        for process in [runner.closing() for runner in runners.values()]:
-            if process is not None:
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-        shutil.rmtree(directory, ignore_errors=True)
+        with _uninterrupted():
+            for process in [runner.closing() for runner in runners.values()]:
+                if process is not None:
+                    try:
+                        process.wait(5)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits: cleaning up takes a moment, and half of it leaves connections open."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is ever interrupted
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # What OpenSSH says, what it means, and what to do; {0} is the destination, {1} the bare host.

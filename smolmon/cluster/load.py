@@ -37,6 +37,7 @@ MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 # What ssh(1) takes as a destination, less everything a shell could stumble over.
 DESTINATION = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+WHICH_PORT = "which port is it? Write {address: ADDRESS, interface: NAME} or {..., mac: MAC}"
 # The emulated cluster adds these two machines of its own.
 RESERVED = ("controller", "internet")
 
@@ -72,17 +73,17 @@ def parse(text: str, file: str = "cluster.yaml") -> Cluster:
     cluster = reader.cluster(top)
     if not reader.problems and cluster is not None:
         reader.problems += [
-            Problem(file, _line(top, key), key, message) for key, message in problems_of(cluster)
+            Problem(file, line_of(top, key), key, message) for key, message in problems_of(cluster)
         ]
     if reader.problems or cluster is None:
         raise ClusterError(reader.problems)
     return cluster
 
 
-def _line(top: Place, key: str) -> int:
-    """The line of the deepest part of `key` that the file has."""
+def line_of(top: Place, key: str) -> int:
+    """The line of the deepest part of `key` that there is at or below `top`."""
     here = top
-    for part in key.split("."):
+    for part in key.removeprefix(f"{top.key}." if top.key else "").split("."):
         if not isinstance(here.value, dict) or part not in here.value:
             break
         here = here.value[part]
@@ -124,6 +125,7 @@ class _Reader:
             if (segment := self.segment(key, place))
         ]
         nodes = [_with_wifi_address(node, segments) for node in nodes]
+        segments = [self.with_ports(s, nodes, keys["segments"]) for s in segments]
         server = self.server(keys.get("server"), segments)
         internet = self.internet(keys.get("internet"), segments)
         port = self.exporter_port(keys.get("exporter"))
@@ -141,6 +143,9 @@ class _Reader:
         host_help = "a host name or an address"
         management = self.text(keys.get("management"), HOST, host_help)
         ssh = self.text(keys.get("ssh"), DESTINATION, f"{host_help}, with or without `user@`")
+        for key, host in (("management", management), ("ssh", (ssh or "").rpartition("@")[2])):
+            if host and re.fullmatch(r"[0-9.]+", host):
+                self.address(keys[key] if key == "management" else evolve(keys[key], value=host))
         if platform is None:
             return None
         # Completed from the Wi-Fi segment, if there is one, when that is known.
@@ -186,14 +191,24 @@ class _Reader:
         if mac_place and isinstance(mac_place.value, str):
             mac_place = evolve(mac_place, value=mac_place.value.lower())
         mac = self.text(mac_place, MAC, "a MAC address such as d8:3a:dd:01:02:03")
-        if interface is None and mac is None and kind is Kind.THUNDERBOLT:
-            interface = "bridge0"  # macOS' Thunderbolt Bridge
         if kind is Kind.ETHERNET and not keys.keys() & {"interface", "mac"}:
-            self.wrong(
-                place,
-                "which port is it? Write {address: ADDRESS, interface: NAME} or {..., mac: MAC}",
-            )
+            self.wrong(place, WHICH_PORT)
         return Member(node, address, interface, mac) if address else None
+
+    def with_ports(self, segment: Segment, nodes: list[Node], places: Place) -> Segment:
+        """Fill in the port of Thunderbolt members that name none, where there is a usual one."""
+        if segment.kind is not Kind.THUNDERBOLT:
+            return segment
+        platforms = {node.name: node.platform for node in nodes}
+        members = []
+        for member in segment.members:
+            unnamed = member.interface is None and member.mac is None
+            if unnamed and platforms.get(member.node) is Platform.LINUX:
+                key = f"segments.{segment.name}.members.{member.node}"
+                message = f"{WHICH_PORT}; Linux calls a Thunderbolt link thunderbolt0"
+                self.problems.append(Problem(self.file, line_of(places, key), key, message))
+            members.append(evolve(member, interface="bridge0") if unnamed else member)
+        return evolve(segment, members=tuple(members))
 
     def server(self, place: Place | None, segments: list[Segment]) -> Server | None:
         keys = self.mapping(place, required=("node",), optional=("port", "segment"))

@@ -58,6 +58,8 @@ def read(text: str, file: str) -> Place:
         line = mark.line + 1 if mark else 1
         said = error.problem or "cannot be read"
         raise YamlError(Problem(file, line, "", f"not valid YAML: {said}")) from error
+    except RecursionError as error:
+        raise YamlError(Problem(file, 1, "", "not a cluster file: nested too deeply")) from error
     except yaml.YAMLError as error:
         said = str(error).splitlines()[0]
         raise YamlError(Problem(file, 1, "", f"not valid YAML: {said}")) from error

@@ -64,20 +64,23 @@ def _overlaps(cluster: Cluster) -> Iterator[Finding]:
 
 
 def _ports(cluster: Cluster) -> Iterator[Finding]:
-    """One port cannot be on two segments."""
+    """One port cannot be on two segments, nor belong to two nodes."""
     seen: dict[tuple[str, str], str] = {}
+    macs: dict[str, str] = {}
     for segment in cluster.routed:
         for member in segment.members:
+            key = f"segments.{segment.name}.members.{member.node}"
             for port in filter(None, (member.interface, member.mac)):
                 other = seen.setdefault((member.node, port), segment.name)
                 if other != segment.name:
-                    key = f"segments.{segment.name}.members.{member.node}"
                     yield key, f"{port} of {member.node} is already its port on {other}"
+            if member.mac and (owner := macs.setdefault(member.mac, member.node)) != member.node:
+                yield key, f"{member.mac} is already the MAC address of {owner}"
 
 
 def _management(cluster: Cluster) -> Iterator[Finding]:
     """Scrapes and SSH must not depend on what they watch and change."""
-    seen: dict[str, str] = {}
+    seen: dict[tuple[str, str], str] = {}
     for node in cluster.nodes:
         for key, host in (("management", node.management), ("ssh", node.ssh.rpartition("@")[2])):
             segment = _segment_at(cluster, host)
@@ -87,9 +90,10 @@ def _management(cluster: Cluster) -> Iterator[Finding]:
                     f"{host} is on {segment.name}, which smolmon sets up and watches; "
                     "use the node's Wi-Fi address or name",
                 )
-        other = seen.setdefault(node.management, node.name)
-        if other != node.name:
-            yield f"nodes.{node.name}.management", f"{node.management} is already that of {other}"
+        for key, value in (("management", node.management), ("ssh", node.ssh)):
+            other = seen.setdefault((key, value), node.name)
+            if other != node.name:
+                yield f"nodes.{node.name}.{key}", f"{value} is already that of {other}"
     if cluster.internet and (segment := _segment_at(cluster, str(cluster.internet.address))):
         yield "internet.address", f"{cluster.internet.address} is inside {segment.name}"
 
@@ -188,7 +192,9 @@ def _dual(cluster: Cluster) -> Iterator[Finding]:
         on = cluster.segments_of(node.name)
         edges = [s.name for s in on if s.kind is Kind.ETHERNET]
         if node.name not in gateways and len(edges) > 1 and len(edges) == len(on):
+            used = home(cluster, node.name)
             yield (
                 f"nodes.{node.name}",
-                f"is on {' and '.join(edges)}; its traffic to the server uses {edges[0]} only",
+                f"is on {' and '.join(edges)}; its traffic to the server uses "
+                f"{used.name if used else edges[0]} only",
             )

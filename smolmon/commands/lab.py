@@ -13,6 +13,7 @@ from types import FrameType
 
 import click
 
+from smolmon.alerts.render import RenderError, parse_speed
 from smolmon.commands.options import cluster_option, load_cluster
 from smolmon.lab import faults as lab_faults
 from smolmon.lab import place, shell, sink
@@ -35,6 +36,13 @@ def _one_line() -> Iterator[None]:
         sys.exit(error.code)
 
 
+def _speed(context: click.Context, option: click.Parameter, text: str) -> float:
+    try:
+        return parse_speed(text)
+    except RenderError as error:
+        raise click.UsageError(str(error)) from error
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def lab() -> None:
     """The emulated cluster."""
@@ -45,9 +53,9 @@ def lab() -> None:
 @click.option("--bare", is_flag=True, help="Boot only: leave setup and the monitor to you.")
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
+    default="1",
     show_default=True,
+    callback=_speed,
     help="Divide every duration in rules and Alertmanager by this.",
 )
 @click.option(

@@ -61,7 +61,7 @@ BROKEN = [
     ("    cabling: chain", "    cabling: chian",
      "segments.fabric.cabling", "did you mean `chain`?"),
     ("    kind: thunderbolt", "    kind: infiniband", "segments.fabric.kind", "is one of"),
-    ("      mini2: 10.10.0.2", "      mini7: 10.10.0.2",
+    ("      mini2: {address: 10.10.0.2", "      mini7: {address: 10.10.0.2",
      "segments.fabric.members.mini7", "there is no node mini7"),
     ("ssh: pi@192.168.1.14", "ssh: -oProxyCommand=x", "nodes.pi5.ssh", "is not a host name"),
     ("ssh: pi@192.168.1.14", "ssh: 'pi@x $(reboot)'", "nodes.pi5.ssh", "is not a host name"),
@@ -70,6 +70,11 @@ BROKEN = [
     ("management: 192.168.1.14", "management: 192.168.1.11",
      "nodes.pi5.management", "already that of mini1"),
     ("  address: 8.8.8.8", "  address: 10.10.0.9", "internet.address", "inside fabric"),
+    ("ssh: pi@192.168.1.14", "ssh: pi@192.168.1.15", "nodes.pi4.ssh", "already that of pi5"),
+    ("management: 192.168.1.14", "management: 192.168.1.256",
+     "nodes.pi5.management", "not an IPv4 address"),
+    ("mini2: {address: 10.10.0.2, interface: bridge0}", "mini2: 10.10.0.2",
+     "segments.fabric.members.mini2", "thunderbolt0"),
     ("cluster: guide", "cluster: [guide]", "cluster", "a list is not lower-case letters"),
     ("cluster: guide", "clutser: guide", "clutser", "did you mean `cluster`?"),
 ]  # fmt: skip
@@ -137,6 +142,7 @@ def test_a_node_on_no_segment() -> None:
         ("- a\n- b\n", 1, "must be a mapping"),
         ("a: &x {b: *x}\n", 1, "nested too deeply"),
         ("a: \x07", 1, "not valid YAML"),
+        (f"a: {'[' * 3000}", 1, "nested too deeply"),
         ("cluster: x\n", 1, "`nodes` is missing"),
     ],
 )
@@ -191,6 +197,20 @@ def test_yaml_surprises_stay_text() -> None:
     jetson = parse(text).segment("edge51").member("jetson")
     assert jetson is not None
     assert jetson.mac == "11:22:33:44:55:06"
+
+
+def test_one_mac_address_on_two_nodes() -> None:
+    text = TEXT.replace("interface: eth0", "mac: 02:00:00:00:00:01")
+    (problem,) = problems(text)
+    assert "segments.edge51.members.pi4: 02:00:00:00:00:01 is already the MAC address" in problem
+
+
+def test_the_thunderbolt_bridge_is_the_port_of_a_mac() -> None:
+    text = TEXT.replace("{address: 10.10.0.2, interface: bridge0}", "10.10.0.2")
+    text = text.replace("mini2: {platform: linux", "mini2: {platform: macos")
+    mini2 = parse(text).segment("fabric").member("mini2")
+    assert mini2 is not None
+    assert mini2.interface == "bridge0"
 
 
 def test_wifi_segment_gives_management_addresses() -> None:

@@ -63,7 +63,7 @@ def drop(namespace, rule):
 
 
 def ping(addresses, scenario, timeout=0.3):
-    """Run `scenario` with a prober on smt-a; the pinger."""
+    """Run `scenario` with a prober on A; the pinger."""
 
     async def main():
         prober = Prober(Pinger(addresses, timeout), LinuxEcho)
@@ -103,7 +103,7 @@ async def settled(prober, seconds=5.0):
 
 @contextmanager
 def responder(answers, source=None):
-    """Answers echo requests in smt-b instead of the kernel: `answers(echo)` lists the replies, each
+    """Answers echo requests in B instead of the kernel: `answers(echo)` lists the replies, each
     as (delay in seconds, header's sequence, payload), sent from `source` if that is given."""
     sh(B, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
     sock = raw_icmp()

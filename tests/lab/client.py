@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
-from urllib.request import urlopen
+
+from smolmon.lab.monitor import get
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,12 @@ def until(what: str, read: Callable[[], T | None], deadline: float = 60) -> T:
         time.sleep(0.1)
 
 
+def refuse_to_replace_a_lab() -> None:
+    """Somebody may be looking at a lab of their own: it is not taken away."""
+    if smolmon("lab", "status", check=False).returncode == 0:
+        raise AssertionError("a lab is up already; take it away first: smolmon lab down")
+
+
 class Lab:
     """A cluster that `smolmon lab up` has started."""
 
@@ -75,14 +82,12 @@ class Lab:
     def query(self, promql: str) -> list[dict[str, Any]]:
         """The samples of an instant query: labels, and the value under `value`."""
         url = f"{self.monitor['prometheus']}/api/v1/query?query={quote(promql)}"
-        with urlopen(url, timeout=10) as answer:  # noqa: S310 - the lab's own address
-            result = json.load(answer)["data"]["result"]
+        result = get(url)["data"]["result"]
         return [{**sample["metric"], "value": float(sample["value"][1])} for sample in result]
 
     def alertmanager(self) -> list[dict[str, Any]]:
         """The alerts that Alertmanager has now, the inhibited ones too."""
-        with urlopen(f"{self.monitor['alertmanager']}/api/v2/alerts", timeout=10) as answer:  # noqa: S310
-            alerts: list[dict[str, Any]] = json.load(answer)
+        alerts: list[dict[str, Any]] = get(f"{self.monitor['alertmanager']}/api/v2/alerts")
         return alerts
 
     def notifications(self) -> list[dict[str, str]]:

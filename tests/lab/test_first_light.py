@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smolmon.cluster import Cluster, derive, load
-from tests.lab.client import ROOT, Lab, smolmon, until
+from tests.lab.client import ROOT, Lab, refuse_to_replace_a_lab, smolmon, until
 
 SPEED = 20
 SHAPES = [
@@ -43,7 +44,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A provisioned, healthy lab; one boot for all tests of a shape."""
     name, suite = request.param
     path = ROOT / "examples" / name
-    smolmon("lab", "down")
+    refuse_to_replace_a_lab()
     try:
         smolmon("lab", "up", "--cluster", str(path), "--speed", str(SPEED), "--suite", suite)
         yield Lab(path)
@@ -100,6 +101,23 @@ def test_part_3_of_the_guide_holds(lab: Lab, cluster: Cluster) -> None:
     with ThreadPoolExecutor(8) as pool:
         seen = list(pool.map(lambda row: (row[0], row[1], lab.pings(row[0], row[1])), rows))
     assert seen == rows
+
+
+def test_isolation_holds_on_the_wire_itself(lab: Lab, cluster: Cluster) -> None:
+    """Without a port to leave by, such a ping goes to the Wi-Fi router, and proves nothing."""
+    for node in cluster.nodes:
+        for pair in derive.isolation(cluster, node.name):
+            member = cluster.segment(pair.link).member(node.name)
+            assert member is not None
+            port = member.interface or by_mac(lab, node.name, member.mac or "")
+            assert lab.pings(node.name, str(pair.control), port)
+            assert not lab.pings(node.name, str(pair.address), port)
+
+
+def by_mac(lab: Lab, node: str, mac: str) -> str:
+    """The name of the interface with this MAC address."""
+    links = json.loads(lab.run(node, "ip", "-j", "link").stdout)
+    return next(link["ifname"] for link in links if link["address"] == mac)
 
 
 def test_the_server_is_one_hop_or_two_away(lab: Lab, cluster: Cluster) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.client import ROOT, smolmon, until
+from tests.lab.client import ROOT, refuse_to_replace_a_lab, smolmon, until
 
 GUIDE = str(ROOT / "examples" / "guide.yaml")
 
@@ -19,20 +19,22 @@ GUIDE = str(ROOT / "examples" / "guide.yaml")
 @pytest.fixture(autouse=True)
 def no_lab_left() -> Iterator[None]:
     """Each of these tests starts and ends without a lab."""
-    smolmon("lab", "down")
+    refuse_to_replace_a_lab()
     yield
     smolmon("lab", "down")
 
 
 def namespaces() -> set[str]:
-    """The names of this machine's network namespaces."""
+    """The lab's network namespaces; other tests have theirs."""
     out = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True)
-    return {line.split()[0] for line in out.stdout.splitlines()}
+    names = {line.split()[0] for line in out.stdout.splitlines()}
+    return {name for name in names if name.startswith("smolmon-")}
 
 
 def mounts() -> list[str]:
-    """Everything that is mounted."""
-    return sorted(Path("/proc/self/mountinfo").read_text().split("\n"))
+    """Everything of the lab's that is mounted."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return sorted(line for line in lines if "smolmon" in line)
 
 
 def processes() -> set[str]:
@@ -48,16 +50,21 @@ def processes() -> set[str]:
     return found
 
 
-def cache() -> list[str]:
-    """The files of the cache folder, but for the root file systems, which are kept."""
+def files() -> list[str]:
+    """What stands where a lab, or what it runs, writes; root file systems and tools are kept."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(os.environ.get("SMOLMON_CACHE") or f"{base}/smolmon")
-    return sorted(str(p) for p in folder.iterdir() if p.name not in ("rootfs", "tools", "uv"))
+    cache = Path(os.environ.get("SMOLMON_CACHE") or f"{base}/smolmon")
+    kept = ("rootfs", "tools", "uv")
+    found = [p for p in cache.iterdir() if p.name not in kept]
+    found += Path("/run/systemd/nspawn").glob("**/*")
+    for folder in ("/run", "/tmp", "/sys/fs/cgroup"):
+        found += Path(folder).glob("**/smolmon-*")
+    return sorted(map(str, found))
 
 
 def state() -> tuple[set[str], list[str], set[str], list[str]]:
     """What a lab could leave behind."""
-    return namespaces(), mounts(), processes(), cache()
+    return namespaces(), mounts(), processes(), files()
 
 
 def test_down_leaves_nothing() -> None:

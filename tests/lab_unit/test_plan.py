@@ -20,7 +20,12 @@ def made(nodes: str, segments: str, top: str = "") -> Plan:
 
 
 FABRIC = """\
-  fabric: {kind: thunderbolt, subnet: 10.10.0.0/24, members: {a: 10.10.0.1, b: 10.10.0.2}}
+  fabric:
+    kind: thunderbolt
+    subnet: 10.10.0.0/24
+    members:
+      a: {address: 10.10.0.1, interface: bridge0}
+      b: {address: 10.10.0.2, interface: bridge0}
 """
 TWO = "  a: {platform: linux}\n  b: {platform: linux}\n"
 
@@ -150,18 +155,16 @@ def test_a_declared_wifi_segment_is_the_wifi() -> None:
 
 
 def test_the_wifi_gives_way_to_a_declared_wlan0() -> None:
-    segments = FABRIC.replace("a: 10.10.0.1", "a: {address: 10.10.0.1, interface: wlan0}")
+    segments = FABRIC.replace("10.10.0.1, interface: bridge0", "10.10.0.1, interface: wlan0")
     wanted = made(TWO, segments)
     assert wanted.machine("a").wifi == "wlan1"
     assert wanted.machine(CONTROLLER).wifi == "wlan0"
 
 
 def test_a_port_known_by_its_mac_gets_a_name_and_the_mac() -> None:
-    segments = FABRIC.replace("thunderbolt", "ethernet").replace(
-        "{a: 10.10.0.1, b: 10.10.0.2}",
-        "{a: {address: 10.10.0.1, mac: '02:AA:00:00:00:01'}, "
-        "b: {address: 10.10.0.2, interface: eth0}}",
-    )
+    segments = FABRIC.replace("thunderbolt", "ethernet")
+    segments = segments.replace("1, interface: bridge0", "1, mac: '02:AA:00:00:00:01'")
+    segments = segments.replace("2, interface: bridge0", "2, interface: eth0")
     assert made(TWO, segments).cables[0] == Cable(
         End("a", "eth0", "02:aa:00:00:00:01"), End("b", "eth0")
     )
@@ -170,10 +173,13 @@ def test_a_port_known_by_its_mac_gets_a_name_and_the_mac() -> None:
 def test_long_names_make_short_ports() -> None:
     names = [f"a-node-with-quite-a-long-name-{i}" for i in range(4)]
     nodes = "  a: {platform: linux}\n" + "".join(f"  {n}: {{platform: linux}}\n" for n in names)
-    members = ", ".join(f"{n}: 10.10.0.{i + 2}" for i, n in enumerate(names))
+    members = ", ".join(
+        f"{n}: {{address: 10.10.0.{i}, interface: bridge0}}"
+        for i, n in enumerate(["a", *names], start=1)
+    )
     segments = (
         "  fabric-with-a-long-name: {kind: thunderbolt, cabling: star, subnet: 10.10.0.0/24, "
-        f"members: {{a: 10.10.0.1, {members}}}}}\n"
+        f"members: {{{members}}}}}\n"
     )
     wanted = made(nodes, segments)
     ends = Counter((e.machine, e.interface) for c in wanted.cables for e in (c.a, c.b))
@@ -195,7 +201,7 @@ def test_a_mac_has_its_wifi_where_macs_have_it() -> None:
         (TWO.replace("a: {", "a: {management: 127.0.0.1, "), FABRIC, "nodes.a: 127.0.0.1"),
         (
             TWO,
-            FABRIC.replace("a: 10.10.0.1", "a: {address: 10.10.0.1, interface: lo}"),
+            FABRIC.replace("10.10.0.1, interface: bridge0", "10.10.0.1, interface: lo"),
             "segments.fabric.members.a: lo",
         ),
     ],

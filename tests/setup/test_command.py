@@ -19,7 +19,10 @@ nodes:
   mini1: {platform: PLATFORM, ssh: mini1, management: 192.168.1.11}
   pi5: {platform: linux, ssh: pi@192.168.1.14, management: 192.168.1.14}
 segments:
-  fabric: {kind: thunderbolt, subnet: 10.10.0.0/24, members: {mini1: 10.10.0.1}}
+  fabric:
+    kind: thunderbolt
+    subnet: 10.10.0.0/24
+    members: {mini1: {address: 10.10.0.1, interface: bridge0}}
   edge50:
     kind: ethernet
     subnet: 192.168.50.0/24
