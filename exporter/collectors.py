@@ -3,62 +3,18 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from attrs import frozen
 from prometheus_client.metrics_core import Metric
 
 import smolmon
 from smolmon.cluster import Cluster, derive
-from smolmon.cluster.derive import Isolation, Probe
+from smolmon.cluster.derive import Isolation, ProbeKind
+from smolmon.exporter.hops import expected
 from smolmon.exporter.isolation import State
-from smolmon.exporter.pinger import Tally
-from smolmon.exporter.routes import device, is_present
+from smolmon.exporter.pings import path_of
 from smolmon.exporter.system import System
-from smolmon.exporter.vocabulary import Labels, histogram, metric
-
-
-@frozen
-class Pings:
-    """What the pinger knew at one moment: a tally for each probe."""
-
-    probes: Sequence[Probe]
-    tallies: Sequence[Tally]
-    edges: Sequence[float]
-    foreign: int
-
-
-def ping(seen: Pings) -> Iterator[Metric]:
-    """Results and round trips of the probes. What is not known yet has no sample."""
-    rows = [(_path(p), t) for p, t in zip(seen.probes, seen.tallies, strict=True)]
-    yield metric("smolmon_ping_requests_total", [(path, t.requests) for path, t in rows])
-    yield metric(
-        "smolmon_ping_results_total",
-        [
-            ({**path, "result": result.value}, count)
-            for path, t in rows
-            for result, count in t.results.items()
-        ],
-    )
-    yield metric("smolmon_ping_late_replies_total", [(path, t.late) for path, t in rows])
-    yield metric("smolmon_ping_duplicate_replies_total", [(path, t.duplicates) for path, t in rows])
-    yield metric("smolmon_ping_foreign_replies_total", [({}, seen.foreign)])
-    yield histogram(
-        "smolmon_ping_rtt_seconds", seen.edges, [(path, t.counts, t.rtt_sum) for path, t in rows]
-    )
-    yield metric("smolmon_ping_up", [(path, t.up) for path, t in rows if t.up is not None])
-    yield metric(
-        "smolmon_ping_last_reply_timestamp_seconds",
-        [(path, t.last_reply) for path, t in rows if t.last_reply is not None],
-    )
-    yield metric(
-        "smolmon_ping_timestamping_info",
-        [
-            ({**path, "tx": t.stamped_by[0].value, "rx": t.stamped_by[1].value}, 1)
-            for path, t in rows
-            if t.stamped_by
-        ],
-    )
+from smolmon.exporter.vocabulary import metric
 
 
 def isolation(states: Iterable[tuple[Isolation, State]]) -> Iterator[Metric]:
@@ -81,40 +37,42 @@ def isolation(states: Iterable[tuple[Isolation, State]]) -> Iterator[Metric]:
     )
 
 
-def route(cluster: Cluster, node: str, system: System) -> Iterator[Metric]:
-    """Whether each declared route of `node` is there. Raises OSError."""
-    table = system.routes()
-    samples: list[tuple[Labels, float]] = []
-    for expected in derive.routes(cluster, node):
-        member = cluster.segment(expected.link).member(node)
-        name = device(member, system) if member else ""
-        labels = {
-            "destination": str(expected.destination),
-            "via": str(expected.via),
-            "via_node": expected.via_node,
-            "to": expected.to,
-            "link": expected.link,
-            "device": name,
-            "purpose": expected.purpose.value,
-        }
-        samples.append((labels, is_present(expected, name, table)))
-    yield metric("smolmon_route_present", samples)
-
-
 def forwarding(system: System) -> Iterator[Metric]:
     """Whether the node forwards packets. Raises OSError."""
     yield metric("smolmon_ip_forwarding_enabled", [({"family": "ipv4"}, system.forwarding())])
+
+
+def firewall(system: System) -> Iterator[Metric]:
+    """The state of the machine's own firewall. Raises OSError, NotAvailableError."""
+    seen = system.firewall()
+    for name, value in (
+        ("enabled", seen.enabled),
+        ("block_all", seen.block_all),
+        ("stealth", seen.stealth),
+    ):
+        yield metric(f"smolmon_firewall_{name}", [({}, value)] if value is not None else [])
 
 
 def declared(cluster: Cluster, node: str, digest: str) -> list[Metric]:
     """What is expected of `node`, and what runs on it: the same in every scrape."""
     probes = derive.probes(cluster, node)
     machine = cluster.node(node)
+    port = {"port": str(cluster.server.port)}
     return [
-        metric("smolmon_ping_rtt_threshold_seconds", [(_path(p), p.rtt) for p in probes]),
+        metric(
+            "smolmon_path_hops_expected",
+            [(path_of(p), expected(p)) for p in probes if p.kind is ProbeKind.SERVER],
+        ),
+        metric(
+            "smolmon_listener_expected",
+            [({**port, "address": str(cluster.server_address)}, 1)]
+            if node == cluster.server.node
+            else [],
+        ),
+        metric("smolmon_ping_rtt_threshold_seconds", [(path_of(p), p.rtt) for p in probes]),
         metric(
             "smolmon_path_hop_info",
-            [({**_path(p), "hop": h}, 1) for p in probes for h in p.gateways],
+            [({**path_of(p), "hop": h}, 1) for p in probes for h in p.gateways],
         ),
         metric(
             "smolmon_ip_forwarding_expected",
@@ -129,7 +87,3 @@ def declared(cluster: Cluster, node: str, digest: str) -> list[Metric]:
             [({"version": smolmon.__version__, "python": platform.python_version()}, 1)],
         ),
     ]
-
-
-def _path(probe: Probe) -> dict[str, str]:
-    return {"probe": probe.kind.value, "target": probe.target, "link": probe.link}

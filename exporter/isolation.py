@@ -93,7 +93,7 @@ async def ask(open_echo: OpenEcho, device: str, addresses: Sequence[str]) -> lis
     The socket is opened for this question only, so an interface that was away is found again.
     """
     pinger = Pinger(addresses, TIMEOUT)
-    prober = Prober(pinger, open_echo, device)
+    prober = Prober(pinger, open_echo, device, eager=True)
     prober.open()
     try:
         for _ in range(ROUNDS):

@@ -6,120 +6,183 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
+from attrs import frozen
 from prometheus_client.metrics_core import Metric
 
-from smolmon.cluster import Cluster, derive
-from smolmon.exporter import collectors, web
+from smolmon.exporter import declaration, own, web
+from smolmon.exporter.declaration import Changes, Declaration, DeclarationError
 from smolmon.exporter.host import Host
-from smolmon.exporter.isolation import IsolationChecks
-from smolmon.exporter.pinger import EDGES, Pinger
-from smolmon.exporter.prober import Prober
-from smolmon.exporter.routes import device
-from smolmon.exporter.scrape import Collect, CollectorError, Scraper
+from smolmon.exporter.observer import Observer
+from smolmon.exporter.pages import Pages
+from smolmon.exporter.scrape import Collect, Scraper
+from smolmon.exporter.tls import Watch
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 1.0  # seconds from one ping of a target to the next
-TIMEOUT = 1.0  # seconds that a reply may take
+POLL = 2.0  # seconds from one look at the cluster file to the next
 
 
-def run(cluster: Cluster, node: str, digest: str, host: Host, sock: socket.socket) -> None:
-    """Run the exporter of `node` on a listening socket, until SIGTERM or SIGINT.
+@frozen
+class Serving:
+    """Where and how the pages are served. Without `web_config`: to anybody, unencrypted."""
 
-    `digest` names the version of the cluster file.
+    sock: socket.socket
+    web_config: Watch | None = None
+    most_requests: int = web.MOST_REQUESTS
+
+    def policy(self) -> web.Policy:
+        """How clients are received now."""
+        return self.web_config.now().policy if self.web_config else web.Policy()
+
+
+def run(cluster_file: Path, declared: Declaration, host: Host, serving: Serving) -> None:
+    """Run the exporter, until SIGTERM or SIGINT.
+
+    It starts with what is `declared`, and changes to what `cluster_file` says when that changes,
+    and on SIGHUP.
     """
-    asyncio.run(_main(cluster, node, digest, host, sock))
+    asyncio.run(_main(cluster_file, declared, host, serving))
 
 
-async def _main(cluster: Cluster, node: str, digest: str, host: Host, sock: socket.socket) -> None:
+async def _main(cluster_file: Path, declared: Declaration, host: Host, serving: Serving) -> None:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     loop.set_exception_handler(_one_line)
+    stop, hang_up = asyncio.Event(), asyncio.Event()
+    for number, event in (
+        (signal.SIGTERM, stop),
+        (signal.SIGINT, stop),
+        (signal.SIGHUP, hang_up),
+    ):
+        loop.add_signal_handler(number, event.set)
 
-    # Scrapes are put together in this one thread, so that they neither hold up the pings nor
-    # each other. The host's `system` belongs to it.
+    # The host's `system` belongs to this one thread, and scrapes are put together in it.
     worker = ThreadPoolExecutor(1, thread_name_prefix="scrape")
-    probes = derive.probes(cluster, node)
-    prober = Prober(
-        Pinger([str(p.address) for p in probes], TIMEOUT, edges=edges(cluster)), host.open_echo
+    exporter = Exporter(cluster_file, declared, host, serving, worker)
+    pages = Pages(exporter.look, Scraper(), worker)
+    server = web.Server(serving.sock, pages.pages, serving.policy, serving.most_requests)
+    tasks: list[asyncio.Task[object]] = [
+        loop.create_task(stop.wait()),
+        loop.create_task(server.run()),
+        loop.create_task(exporter.run(hang_up)),
+    ]
+    first_round = loop.create_task(pages.first_round())
+    address, port = serving.sock.getsockname()[:2]
+    scheme = "https" if serving.policy().tls else "http"
+    place = f"[{address}]" if ":" in address else address
+    log.info(
+        "%s of %s: metrics at %s://%s:%d/metrics",
+        *(declared.node, declared.cluster.name, scheme, place, port),
     )
-
-    async def device_of(segment: str) -> str:
-        member = cluster.segment(segment).member(node)
-        return await loop.run_in_executor(worker, device, member, host.system) if member else ""
-
-    isolation = derive.isolation(cluster, node)
-    checks = IsolationChecks(isolation, host.open_echo, device_of)
-    scraper = Scraper(collectors.declared(cluster, node, digest))
-
-    async def metrics(request: web.Request) -> web.Response:
-        # What lives on this loop is looked at here, at one moment; the thread gets a copy.
-        prober.settle()
-        pinger = prober.pinger
-        seen = collectors.Pings(probes, pinger.tallies(), pinger.edges, pinger.foreign)
-        states = list(checks.states.items())
-        collect: dict[str, Collect] = {
-            "ping": _unless(prober.trouble, partial(collectors.ping, seen)),
-            "isolation": _unless(checks.trouble, partial(collectors.isolation, states)),
-            "route": partial(collectors.route, cluster, node, host.system),
-            "forwarding": partial(collectors.forwarding, host.system),
-        }
-        content_type, body = await loop.run_in_executor(
-            worker, scraper.render, request.headers.get("accept", ""), collect
-        )
-        return web.Response(body, content_type)
-
-    async def healthy(_: web.Request) -> web.Response:
-        return web.Response(b"ok\n")
-
-    server = await web.serve(sock, {"/metrics": metrics, "/-/healthy": healthy})
-    tasks: list[asyncio.Task[object]] = [loop.create_task(stop.wait())]
-    if probes:
-        tasks.append(loop.create_task(prober.run(INTERVAL)))
-    if isolation:
-        tasks.append(loop.create_task(checks.run()))
-    address, port = sock.getsockname()[:2]
-    log.info("%s of %s: metrics at http://%s:%d/metrics", node, cluster.name, address, port)
     try:
-        # The loops never end by themselves; should one fail, the whole exporter must.
+        # None of these ends by itself; should one fail, the whole exporter must.
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        server.close()
-        for task in tasks:
+        for task in (*tasks, first_round):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        prober.close()
+        await asyncio.gather(*tasks, first_round, return_exceptions=True)
         worker.submit(host.system.close)
         worker.shutdown(wait=False)
 
 
-def edges(cluster: Cluster) -> set[float]:
-    """Where the buckets of the round-trip histogram end, in seconds.
+class Exporter:
+    """Observes what the newest usable version of the cluster file declares."""
 
-    Every expectation of the cluster is one of them, so that the share of replies above it is exact;
-    all nodes have the same, so that they can be added up.
-    """
-    declared = {segment.expect.rtt for segment in cluster.segments}
-    if cluster.internet:
-        declared.add(cluster.internet.expect.rtt)
-    return {*EDGES, *declared}
+    def __init__(
+        self,
+        cluster_file: Path,
+        declared: Declaration,
+        host: Host,
+        serving: Serving,
+        worker: ThreadPoolExecutor,
+    ) -> None:
+        self._file = cluster_file
+        self._host = host
+        self._serving = serving
+        self._worker = worker
+        self._observer = Observer(declared, host, worker)
+        self._successful = True
+        self._success_time = time.time()
+
+    def look(self) -> tuple[Sequence[Metric], Mapping[str, Collect]]:
+        """What there is to tell now: metrics, and what must be collected."""
+        web_config = self._serving.web_config
+        receiving = web_config.now() if web_config else None
+        configuration = own.Configuration(
+            self._successful,
+            self._success_time,
+            web_config.successful if web_config else None,
+            receiving.expiry if receiving else None,
+        )
+        return self._observer.constant, {
+            **self._observer.collectors(),
+            "configuration": partial(own.configuration, configuration),
+            "process": partial(own.process, self._host.process),
+        }
+
+    async def run(self, hang_up: asyncio.Event) -> None:
+        """Observe until cancelled; look at the file again when it changes, and on `hang_up`."""
+        changes = Changes(self._file)
+        observing = asyncio.create_task(self._observer.run())
+        try:
+            while True:
+                # A change may have come just before the watch began.
+                if not (hang_up.is_set() or changes.noticed()):
+                    await _first_of(observing, hang_up, POLL)
+                    if observing.done():
+                        observing.result()
+                        return
+                    continue
+                hang_up.clear()
+                changes.catch_up()
+                newer = await self._read()
+                if newer is None:
+                    continue
+                observing.cancel()
+                await asyncio.gather(observing, return_exceptions=True)
+                newer.take_over(self._observer)
+                self._observer = newer
+                observing = asyncio.create_task(newer.run())
+        finally:
+            observing.cancel()
+            await asyncio.gather(observing, return_exceptions=True)
+
+    async def _read(self) -> Observer | None:
+        """An observer of what the file says now; None if that is nothing new, or not usable."""
+        loop = asyncio.get_running_loop()
+        now = self._observer.declaration
+        try:
+            declared = await loop.run_in_executor(
+                self._worker, declaration.load, self._file, now.node
+            )
+        except DeclarationError as error:
+            self._successful = False
+            first, *others = str(error).splitlines()
+            more = f" (and {len(others)} more: smolmon check)" if others else ""
+            log.error("goes on with the cluster file as it was: %s%s", first, more)
+            return None
+        self._successful, self._success_time = True, time.time()
+        if declared.digest == now.digest:
+            log.info("%s: read again, unchanged", self._file)
+            return None
+        log.info("%s: read again", self._file)
+        return Observer(declared, self._host, self._worker)
 
 
-def _unless(trouble: str | None, collect: Collect) -> Collect:
-    """`collect`, or a collector that fails for that reason."""
-
-    def fail() -> Iterator[Metric]:
-        raise CollectorError(trouble)
-
-    return fail if trouble else collect
+async def _first_of(task: asyncio.Task[None], event: asyncio.Event, seconds: float) -> None:
+    """Wait for the end of `task`, for `event`, or for so many seconds."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait((task, waiting), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 def _one_line(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
-from attrs import frozen
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 
 from smolmon.exporter.vocabulary import metric
@@ -26,24 +23,15 @@ class Scraper:
     """Runs collectors, and says of each whether it succeeded (as node_exporter does).
 
     A collector that fails yields no metric at all: half an answer could be taken for a whole one.
-    `constant` are metrics that are the same in every scrape.
     """
 
-    def __init__(self, constant: Sequence[Metric] = ()) -> None:
-        self._constant = list(constant)
+    def __init__(self) -> None:
         self._trouble: dict[str, str] = {}
         self._last_success: dict[str, float] = {}
 
-    def render(self, accept: str, collectors: Mapping[str, Collect]) -> tuple[str, bytes]:
-        """One scrape, in the form that an Accept header asks for: its content type and its text."""
-        encode, content_type = choose_encoder(accept)
-        registry = CollectorRegistry()
-        registry.register(_Once(self.scrape(collectors)))
-        return content_type, encode(registry)
-
     def scrape(self, collectors: Mapping[str, Collect]) -> list[Metric]:
         """Everything that there is to say now."""
-        metrics = list(self._constant)
+        metrics: list[Metric] = []
         success, duration = {}, {}
         for name, collect in collectors.items():
             start = time.perf_counter()
@@ -53,7 +41,10 @@ class Scraper:
         for suffix, values in (
             ("success", success),
             ("duration_seconds", duration),
-            ("last_success_timestamp_seconds", self._last_success),
+            (
+                "last_success_timestamp_seconds",
+                {n: t for n, t in self._last_success.items() if n in success},
+            ),
         ):
             samples = [({"collector": name}, value) for name, value in values.items()]
             metrics.append(metric(f"smolmon_collector_{suffix}", samples))
@@ -72,13 +63,3 @@ class Scraper:
             log.warning("collector %s: works again", name)
         self._last_success[name] = time.time()
         return metrics
-
-
-@frozen(eq=False)  # a registry keeps its collectors by identity
-class _Once:
-    """The client library's idea of a collector: here one that has been run."""
-
-    metrics: Sequence[Metric]
-
-    def collect(self) -> Iterable[Metric]:
-        return self.metrics

@@ -6,12 +6,25 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
+from typing import TypeVar
 
 from attrs import define, field
 
-from smolmon.exporter.echo import Reply, Unreachable
-from smolmon.exporter.system import KernelRoute
+from smolmon.exporter.echo import Clock, Reply, Unreachable
+from smolmon.exporter.system import (
+    Changes,
+    Firewall,
+    Interface,
+    KernelRoute,
+    Neighbour,
+    NotAvailableError,
+    TcpSockets,
+    Way,
+    Wifi,
+)
 
+T = TypeVar("T")
 Answer = Callable[[str, int, bytes], Sequence["Reply | Unreachable"]]
 
 
@@ -24,6 +37,7 @@ class FakeEcho:
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
+        self.rx = Clock.USER  # so it is read as soon as something comes
         self.fails_with: OSError | None = None
         self.broken = False
         self.closed = False
@@ -61,7 +75,14 @@ class FakeSystem:
 
     table: list[KernelRoute] = field(factory=list)
     forwards: bool = False
-    interfaces: dict[str, str] = field(factory=dict)
+    by_mac: dict[str, str] = field(factory=dict)
+    ways: dict[IPv4Address, Way] = field(factory=dict)
+    links: list[Interface] = field(factory=list)
+    arp: list[Neighbour] = field(factory=list)
+    sockets: TcpSockets = field(factory=lambda: TcpSockets((), ()))
+    radios: list[Wifi] | None = None
+    wall: Firewall | None = None
+    subscription: Changes | None = None
     fails_with: OSError | None = None
 
     def routes(self) -> Sequence[KernelRoute]:
@@ -74,10 +95,42 @@ class FakeSystem:
 
     def interface(self, mac: str) -> str:
         self._maybe_fail()
-        return self.interfaces.get(mac, "")
+        return self.by_mac.get(mac, "")
+
+    def way(self, address: IPv4Address) -> Way | None:
+        self._maybe_fail()
+        return self.ways.get(address)
+
+    def interfaces(self) -> Sequence[Interface]:
+        self._maybe_fail()
+        return self.links
+
+    def neighbours(self) -> Sequence[Neighbour]:
+        self._maybe_fail()
+        return self.arp
+
+    def tcp(self, port: int) -> TcpSockets:
+        self._maybe_fail()
+        return self.sockets
+
+    def wifi(self) -> Sequence[Wifi]:
+        self._maybe_fail()
+        return self._known(self.radios)
+
+    def firewall(self) -> Firewall:
+        self._maybe_fail()
+        return self._known(self.wall)
+
+    def changes(self) -> Changes:
+        return self._known(self.subscription)
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _known(self, answer: T | None) -> T:
+        if answer is None:
+            raise NotAvailableError("it does not say")
+        return answer
 
     def _maybe_fail(self) -> None:
         if self.fails_with is not None:

@@ -80,7 +80,7 @@ def answering(*addresses, unreachable=()):
 def test_state(answer, state):
     sockets = []
 
-    def open_echo(device):
+    def open_echo(device, ipv6=False):
         assert device == "eth0"
         sockets.append(FakeEcho(answer))
         return sockets[-1]
@@ -97,11 +97,11 @@ def test_one_lost_packet_does_not_look_like_isolation():
         lost = address == FORBIDDEN and asked.count(FORBIDDEN) < isolation.ROUNDS
         return [] if lost else answering(CONTROL, FORBIDDEN)(address, sequence, payload)
 
-    assert run(lambda device: FakeEcho(answer))[0] is State.FAIL
+    assert run(lambda device, ipv6=False: FakeEcho(answer))[0] is State.FAIL
 
 
 def test_without_its_interface_a_check_is_inconclusive():
-    def open_echo(device):
+    def open_echo(device, ipv6=False):
         raise error(errno.ENODEV)
 
     assert run(open_echo)[0] is State.INCONCLUSIVE
@@ -109,7 +109,7 @@ def test_without_its_interface_a_check_is_inconclusive():
 
 
 def test_a_check_that_cannot_be_made_has_no_state(caplog):
-    def open_echo(device):
+    def open_echo(device, ipv6=False):
         raise error(errno.EACCES)
 
     state, checks = run(open_echo)

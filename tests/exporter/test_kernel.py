@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from smolmon.exporter import isolation
-from smolmon.exporter.echo import Clock
+from smolmon.exporter.echo import Clock, checksum
 from smolmon.exporter.echo_linux import HEADER, LinuxEcho
 from smolmon.exporter.isolation import State, ask, judge
 from smolmon.exporter.pinger import Pinger
@@ -102,25 +102,27 @@ async def settled(prober, seconds=5.0):
 
 
 @contextmanager
-def responder(answers):
+def responder(answers, source=None):
     """Answers echo requests in B instead of the kernel: `answers(echo)` lists the replies, each
-    as (delay in seconds, header's sequence, payload)."""
+    as (delay in seconds, header's sequence, payload), sent from `source` if that is given."""
     sh(B, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
     sock = raw_icmp()
     sock.settimeout(0.1)
     stop = threading.Event()
 
+    out = sock
+    if source is not None:
+        out = raw_icmp()
+        out.bind((source, 0))
+
     def reply(ident, sequence, payload, to):
         body = HEADER.pack(0, 0, 0, ident, sequence) + payload
-        total = sum(int.from_bytes(body[i : i + 2], "big") for i in range(0, len(body), 2))
-        total = (total & 0xFFFF) + (total >> 16)
-        checksum = ~(total + (total >> 16)) & 0xFFFF
-        sock.sendto(HEADER.pack(0, 0, checksum, ident, sequence) + payload, to)
+        out.sendto(HEADER.pack(0, 0, checksum(body), ident, sequence) + payload, to)
 
     def serve():
         while not stop.is_set():
             try:
-                data, source = sock.recvfrom(2048)
+                data, asker = sock.recvfrom(2048)
             except TimeoutError:
                 continue
             data = data[(data[0] & 15) * 4 :]
@@ -129,7 +131,7 @@ def responder(answers):
                 continue
             for delay, number, payload in answers(sequence, data[HEADER.size :]):
                 stop.wait(delay)
-                reply(ident, number, payload, (source[0], 0))
+                reply(ident, number, payload, (asker[0], 0))
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -139,6 +141,7 @@ def responder(answers):
         stop.set()
         thread.join(5)
         sock.close()
+        out.close()
         sh(B, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0")
 
 
@@ -219,7 +222,7 @@ class TestEcho:
         with responder(forge):
             pinger = ping([PEER], times(3), timeout=0.1)
         assert results(pinger) == {"timeout": 3}
-        assert pinger.foreign == 3
+        assert sum(pinger.invalid.values()) == 3
 
     def test_a_cable_that_comes_back_is_used_again(self, wire):
         async def scenario(prober):
@@ -236,14 +239,6 @@ class TestEcho:
         # Without a carrier the kernel takes packets at first, and then refuses them (ENOBUFS).
         assert counted.pop("timeout", 0) + counted.pop("send_error", 0) == 1
         assert counted == {"reply": 2, "unreachable": 1}
-
-    def test_a_forbidden_socket_says_how_to_allow_it(self, wire):
-        sh(A, "sysctl", "-qw", "net.ipv4.ping_group_range=1 0")
-        try:
-            with pytest.raises(PermissionError, match=r"is `1 0`; run: sudo sysctl -w"):
-                inside(A, LinuxEcho)
-        finally:
-            sh(A, "sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647")
 
 
 async def heard(prober, condition):

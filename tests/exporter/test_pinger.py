@@ -3,13 +3,20 @@
 import errno
 
 import pytest
-from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from smolmon.exporter.echo import PAYLOAD_BYTES, Clock, Reply, Unreachable
-from smolmon.exporter.pinger import EDGES, MEMORY, Pinger, Result
+from smolmon.exporter.echo import (
+    PAYLOAD_BYTES,
+    Clock,
+    Code,
+    Garbled,
+    Invalid,
+    Reply,
+    Unreachable,
+)
+from smolmon.exporter.pinger import EDGES, MEMORY, STAMP_ERROR, USER_ERROR, Pinger, Result
 from tests.exporter.fakes import error
 
 A, B = "10.10.0.1", "10.10.0.2"
@@ -37,7 +44,7 @@ def pinger(clock):
 
 
 def reply_to(request, received, **changes):
-    return evolve(Reply(request.address, request.sequence, request.payload, received), **changes)
+    return Reply(request.address, request.sequence, request.payload, received)._replace(**changes)
 
 
 def results(pinger, index=0):
@@ -109,7 +116,7 @@ class TestRequest:
     def test_answered_by_somebody_else(self, pinger, clock, forged):
         request = pinger.begin(0)
         pinger.heard(reply_to(request, clock.now, **forged))
-        assert (results(pinger), pinger.foreign, pinger.in_flight) == ({}, 1, 1)
+        assert (results(pinger), sum(pinger.invalid.values()), pinger.in_flight) == ({}, 1, 1)
         pinger.heard(reply_to(request, clock.now))
         assert results(pinger) == {"reply": 1}
 
@@ -149,7 +156,30 @@ class TestRequest:
         clock.now += TIMEOUT + MEMORY + 1
         pinger.expire()
         pinger.heard(reply_to(first, clock.now))
-        assert (pinger.tallies()[0].duplicates, pinger.foreign) == (0, 1)
+        assert (pinger.tallies()[0].duplicates, sum(pinger.invalid.values())) == (0, 1)
+
+    def test_says_what_is_wrong_with_a_reply(self, pinger, clock):
+        request = pinger.begin(0)
+        for forged in ({"source": B}, {"sequence": 7}, {"payload": b""}):
+            pinger.heard(reply_to(request, clock.now, **forged))
+        pinger.heard(Garbled())
+        assert pinger.invalid == dict.fromkeys(Invalid, 1)
+
+    def test_unreachable_has_its_reason(self, pinger):
+        pinger.heard(Unreachable(A, pinger.begin(0).sequence, Code.PROHIBITED))
+        pinger.refused(pinger.begin(0), error(errno.ENETUNREACH))
+        found = {c: n for c, n in pinger.tallies()[0].unreachable.items() if n}
+        assert found == {Code.PROHIBITED: 1, Code.NO_ROUTE: 1}
+        assert results(pinger) == {"unreachable": 2}
+
+    def test_of_one_socket_is_forgotten_without_the_others(self, pinger, clock):
+        pinger.begin(0)
+        pinger.begin(1)
+        pinger.abandon([1])
+        assert [t.in_flight for t in pinger.tallies()] == [1, 0]
+        clock.now += TIMEOUT
+        pinger.expire()
+        assert (results(pinger, 0), results(pinger, 1)) == ({"timeout": 1}, {})
 
 
 STAMPED = {"tx": Clock.KERNEL, "rx": Clock.KERNEL}
@@ -172,6 +202,96 @@ class TestStamps:
         tally = pinger.tallies()[0]
         assert tally.rtt_sum == 0.0002
         assert tally.stamped_by == (Clock.KERNEL, Clock.KERNEL)
+
+    @pytest.mark.parametrize(
+        ("step", "elapsed", "counted"),
+        [
+            (3600.0, 0.0002, True),  # no step fits in between
+            (-3600.0, 0.0002, True),
+            (3600.0, 3600.0002, False),  # it does, but by how much exactly nobody knows
+            (-3600.0, -3599.9998, False),
+            (0.0001, 0.0002, False),  # either is possible
+            (-0.3, 0.0002, False),
+        ],
+    )
+    def test_across_a_step_count_only_when_beyond_doubt(
+        self, pinger, clock, step, elapsed, counted
+    ):
+        request = pinger.begin(0)
+        clock.now += 0.9
+        pinger.stepped(step)
+        pinger.heard(reply_to(request, clock.now, elapsed=elapsed, prompt=False, **STAMPED))
+        tally = pinger.tallies()[0]
+        assert results(pinger) == {"reply": 1}
+        assert tally.rtt_sum == (elapsed if counted else 0)
+        assert sum(tally.counts) == counted
+
+    def test_of_a_clock_that_nobody_can_set_are_believed_across_a_step(self, pinger, clock):
+        request = pinger.begin(0)
+        clock.now += 0.9
+        pinger.stepped(0.0001)
+        pinger.heard(
+            reply_to(request, clock.now, elapsed=0.0002, prompt=False, steps=False, **STAMPED)
+        )
+        assert pinger.tallies()[0].rtt_sum == 0.0002
+
+    def test_after_several_steps_prove_nothing(self, pinger, clock):
+        request = pinger.begin(0)
+        clock.now += 0.5
+        pinger.stepped(3600.0)
+        pinger.stepped(-3600.0)
+        pinger.heard(reply_to(request, clock.now, elapsed=0.0002, prompt=False, **STAMPED))
+        assert results(pinger) == {"reply": 1}
+        assert sum(pinger.tallies()[0].counts) == 0
+
+    def test_that_are_missing_leave_a_reply_read_late_without_a_round_trip(self, pinger, clock):
+        request = pinger.begin(0)
+        clock.now += 0.9
+        pinger.heard(reply_to(request, clock.now, prompt=False))
+        assert results(pinger) == {"reply": 1}
+        assert pinger.tallies()[0].stamped_by is None
+
+
+class TestSlow:
+    """A round trip above the expectation by no more than its own error is not slow."""
+
+    @pytest.mark.parametrize(
+        ("rtt", "clocks", "slow"),
+        [
+            (0.0005, (Clock.KERNEL, Clock.KERNEL), 0),
+            (0.0005 + STAMP_ERROR - 1e-6, (Clock.KERNEL, Clock.KERNEL), 0),
+            (0.0005 + STAMP_ERROR + 1e-6, (Clock.KERNEL, Clock.KERNEL), 1),
+            (0.0005 + USER_ERROR - 1e-6, (Clock.USER, Clock.KERNEL), 0),
+            (0.0005 + USER_ERROR + 1e-6, (Clock.USER, Clock.KERNEL), 1),
+            (0.0005 + USER_ERROR + 0.003 - 1e-6, (Clock.USER, Clock.USER), 0),
+            (0.0005 + USER_ERROR + 0.003 + 1e-6, (Clock.USER, Clock.USER), 1),
+        ],
+    )
+    def test_beyond_the_error_only(self, clock, rtt, clocks, slow):
+        pinger = Pinger([A], TIMEOUT, limits=[0.0005], clock=clock)
+        pinger.lag = 0.003
+        request = pinger.begin(0)
+        clock.now += 0.5
+        tx, rx = clocks
+        pinger.heard(reply_to(request, clock.now, elapsed=rtt, tx=tx, rx=rx))
+        tally = pinger.tallies()[0]
+        assert tally.slow == slow
+        assert tally.error == pinger.error(tx, rx)
+
+
+def test_another_pinger_goes_on_with_the_accounts(clock):
+    before = Pinger([A, B], TIMEOUT, limits=[0.1, 0.1], clock=clock)
+    for index in (0, 1, 1):
+        before.heard(reply_to(before.begin(index), clock.now))
+    before.begin(1)
+    after = Pinger(["10.10.0.3", B], TIMEOUT, limits=[0.2, 0.2], clock=clock)
+    after.take_over(before, [None, 1])
+    assert (results(after, 0), results(after, 1)) == ({}, {"reply": 2})
+    assert after.in_flight == 0
+    clock.now += 100
+    after.expire()
+    after.heard(reply_to(after.begin(1), clock.now))
+    assert results(after, 1) == {"reply": 3}
 
 
 @pytest.mark.parametrize(
@@ -298,7 +418,7 @@ class Accounts(RuleBasedStateMachine):
         assert self.pinger.in_flight == sum(result is None for _, result, _ in self.sent)
         assert sum(t.late for t in tallies) == self.late
         assert sum(t.duplicates for t in tallies) == self.duplicates
-        assert self.pinger.foreign == self.foreign
+        assert sum(self.pinger.invalid.values()) == self.foreign
 
 
 TestAccounts = Accounts.TestCase

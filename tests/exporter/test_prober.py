@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import time
 from statistics import median
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from smolmon.exporter.echo import Reply
 from smolmon.exporter.pinger import Pinger, Result
-from smolmon.exporter.prober import Prober, next_slot
+from smolmon.exporter.prober import BURST, Prober, next_slot, shares
 from tests.exporter.fakes import FakeEcho, error
 
 
@@ -25,7 +26,7 @@ class Sockets:
         self.opened = []
         self.fails_with = None
 
-    def __call__(self, device):
+    def __call__(self, device, ipv6=False):
         if self.fails_with is not None:
             raise self.fails_with
         self.opened.append(FakeEcho(answer))
@@ -170,6 +171,56 @@ class TestSchedule:
 
     def test_goes_on_without_a_pause(self):
         assert next_slot(7, 3, 7.01) == 8
+
+
+class TestBursts:
+    @given(st.integers(1, 2000))
+    def test_hold_everyone_once_and_few(self, count):
+        bursts = shares(count)
+        assert [i for burst in bursts for i in burst] == list(range(count))
+        assert max(map(len, bursts)) <= BURST
+        assert max(map(len, bursts)) - min(map(len, bursts)) <= 1
+        assert len(bursts) == -(-count // BURST)
+
+    def test_are_spread_over_the_interval(self, sockets):
+        addresses = [f"10.10.0.{i}" for i in range(60)]
+        left = []
+
+        async def scenario(prober):
+            loop = asyncio.get_running_loop()
+            send = prober.send
+            prober.send = lambda index: (left.append((loop.time(), index)), send(index))
+            task = asyncio.ensure_future(prober.run(0.3))
+            await until(lambda: len(left) >= 120)
+            task.cancel()
+
+        probe(sockets, scenario, addresses)
+        times = {index: at for at, index in left[:60]}
+        assert times[19] - times[0] < 0.08
+        assert times[20] - times[0] >= 0.09
+        assert times[40] - times[0] >= 0.19
+
+    def test_that_leave_late_are_measured_and_left_out_ones_counted(self, sockets):
+        async def scenario(prober):
+            task = asyncio.ensure_future(prober.run(0.01))
+            await until(lambda: sockets.opened and len(sockets.opened[0].sent) >= 2)
+            time.sleep(0.05)  # the process is held up
+            before = prober.lateness.total
+            await until(lambda: prober.overruns)
+            assert prober.overruns >= 3
+            assert prober.lateness.worst >= 0.03
+            assert prober.lateness.total > before
+            task.cancel()
+
+        assert probe(sockets, scenario)["reply"] >= 2
+
+    def test_end_with_the_trouble_that_ends_them(self, sockets):
+        async def scenario(prober):
+            prober.pinger.expire = lambda: 1 / 0
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(prober.run(0.01), 5)
+
+        probe(sockets, scenario)
 
 
 def test_results_are_those_of_the_enumeration():

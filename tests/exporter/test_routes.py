@@ -46,7 +46,7 @@ def test_any_device_will_do_where_the_file_names_none():
 
 
 def test_the_device_is_the_declared_one_by_name_or_by_hardware_address():
-    system = FakeSystem(interfaces={"d8:3a:dd:01:02:03": "enx0"})
+    system = FakeSystem(by_mac={"d8:3a:dd:01:02:03": "enx0"})
     member = Member("pi5", WANTED.via, interface="eth0", mac="d8:3a:dd:01:02:03")
     assert device(member, system) == "eth0"
     assert device(evolve(member, interface=None), system) == "enx0"

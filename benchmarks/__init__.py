@@ -1,0 +1,1 @@
+"""Measurements of the exporter on two network namespaces of this machine; root is needed."""
