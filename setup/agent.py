@@ -34,6 +34,7 @@ PARTS = (
     "*.py",
     "cluster/**/*.py",
     "exporter/**/*.py",
+    "macos/**/*.py",
     "commands/__init__.py",
     "commands/options.py",
     "commands/exporter.py",
