@@ -64,7 +64,8 @@ class Tally:
 
     `unreachable` are the results of that name by their reason. `counts` are the replies in each
     bucket of the pinger's edges, and above the last; `rtt_sum` is in seconds. Replies whose round
-    trip is not known, because the clock was set meanwhile, are in neither. `slow` are the replies
+    trip is not known, because the clock was set meanwhile or the kernel had not begun to stamp, are
+    in neither. `slow` are the replies
     that broke the limit by more than the error of their own measurement. `last_reply` is Unix
     time; `up` is None until it is known. `stamped_by` are the clocks behind the last round trip:
     transmission, reception; `error` is how far it may be off, in seconds.

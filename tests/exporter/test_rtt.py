@@ -13,7 +13,7 @@ import pytest
 from smolmon.exporter import echo_linux
 from smolmon.exporter.clock import StepWatch
 from smolmon.exporter.echo import Clock, Code, Invalid, checksum
-from smolmon.exporter.echo_linux import HEADER, RX_SOFTWARE, SOFTWARE, LinuxEcho
+from smolmon.exporter.echo_linux import HEADER, RX_SOFTWARE, SOFTWARE, UNSTAMPED, LinuxEcho
 from smolmon.exporter.pinger import STAMP_ERROR, USER_ERROR, Pinger
 from smolmon.exporter.prober import Prober
 from tests.exporter import test_kernel
@@ -216,15 +216,17 @@ class TestLadder:
     def test_every_rung_measures(self, wire, ladder, stamped_by):
         async def scenario(prober):
             task = asyncio.ensure_future(prober.run(0.02))
-            await heard(prober, lambda tally: tally.requests >= 10)
+            await heard(prober, lambda tally: sum(tally.counts) >= 10)
             task.cancel()
 
         pinger = ping([PEER], scenario, open_echo=partial(LinuxEcho, ladder=ladder))
         [tally] = pinger.tallies()
         assert set(results(pinger)) == {"reply"}
-        assert sum(tally.counts) == tally.requests
+        # The kernel begins to stamp a moment after it was asked to (net_enable_timestamp defers
+        # it to a work queue): the first replies may have no round trip, and are replies.
+        assert tally.requests - sum(tally.counts) <= UNSTAMPED
         assert tally.stamped_by == stamped_by
-        assert 0 < tally.rtt_sum / tally.requests < 0.005
+        assert 0 < tally.rtt_sum / sum(tally.counts) < 0.005
         if stamped_by[1] is Clock.KERNEL:
             exact = stamped_by[0] is Clock.KERNEL
             assert tally.error == (STAMP_ERROR if exact else USER_ERROR)
