@@ -7,6 +7,7 @@ exporter collects besides the pings is left out, since it does not grow with the
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -47,6 +48,8 @@ async def main(count: int, port: int) -> None:
     pages = Pages(look, Scraper(), ThreadPoolExecutor(1))
     server = web.Server(web.listener("127.0.0.1", port), pages.pages)
     tasks = [asyncio.create_task(server.run()), asyncio.create_task(prober.run(1.0))]
+    await pages.first_round()
+    gc.freeze()  # as the exporter does
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await stop.wait()

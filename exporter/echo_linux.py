@@ -90,6 +90,7 @@ class LinuxEcho:
         self._sent: dict[bytes, int] = {}  # by payload: nanoseconds of CLOCK_REALTIME; the user's
         self._stamped: dict[bytes, int] = {}  # the same, the kernel's
         self._events: list[Event] = []
+        self._owed = 0  # stamps of transmission that have not been read
         self._unstamped = 0
         try:
             self._prepare(device)
@@ -116,6 +117,7 @@ class LinuxEcho:
             del sent[forgotten]
             self._stamped.pop(forgotten, None)
         sent[payload] = time.time_ns()
+        self._owed += 1
         try:
             self._socket.sendto(packet, to)
         except OSError:
@@ -129,9 +131,13 @@ class LinuxEcho:
             self._socket.sendto(packet, to)
 
     def receive(self) -> Sequence[Event]:
-        """Read both queues empty: first the stamps and errors, then the replies they belong to."""
-        self._read_errors()
-        recvmsg = self._socket.recvmsg
+        """Read both queues: first the stamps and errors, then the replies they belong to.
+
+        Each until it is empty or all that is owed has come; a look into an empty queue costs as
+        much as a reply. What comes unasked behind that is found the next time.
+        """
+        self._read_errors(stamps=self._owed)
+        recvmsg, sent = self._socket.recvmsg, self._sent
         for _ in range(BATCH):
             try:
                 data, ancillary, _, source = recvmsg(ROOM, ROOM)
@@ -145,7 +151,10 @@ class LinuxEcho:
             if self.raw:
                 data = self._ours(data)
             if data:
+                owed = bool(sent)
                 self._events.append(self._read_reply(data, ancillary, source[0]))
+                if owed and not sent:
+                    break
         events, self._events = self._events, []
         return events
 
@@ -235,16 +244,18 @@ class LinuxEcho:
             self._addresses[address] = to
         return self._addresses[address]
 
-    def _read_errors(self, wanted: bytes | None = None) -> None:
+    def _read_errors(self, wanted: bytes | None = None, stamps: int = 0) -> None:
         """Take transmission stamps and ICMP errors from the error queue.
 
-        `wanted` is the payload of a request whose reply is already here.
+        `wanted` is the payload of a request whose reply is already here. It is enough to read so
+        many `stamps`; 0: all there is.
         """
         recvmsg, sent, stamped = self._socket.recvmsg, self._sent, self._stamped
         for _ in range(BATCH):
             try:
                 data, ancillary, _, address = recvmsg(ROOM, ROOM, MSG_ERRQUEUE)
             except OSError:
+                self._owed = 0
                 return  # empty; any real trouble shows in the queue of replies too
             origin, kind, code, stamp = _read(ancillary)
             if origin == ORIGIN_TIMESTAMPING:
@@ -252,6 +263,10 @@ class LinuxEcho:
                 payload = data[-PAYLOAD_BYTES:]
                 if stamp is not None and (payload in sent or payload == wanted):
                     stamped[payload] = stamp
+                self._owed -= 1
+                stamps -= 1
+                if not stamps:
+                    return
             elif origin in (ORIGIN_ICMP, ORIGIN_ICMP6) and len(data) >= HEADER.size:
                 _, _, _, identifier, sequence = HEADER.unpack_from(data)
                 if self.raw and identifier != self._identifier:

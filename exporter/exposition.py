@@ -11,9 +11,14 @@ import gzip
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
+from functools import lru_cache
+from itertools import accumulate
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
+
+REMEMBERED = 16384  # label sets whose text is kept, of 300 bytes each
+REMEMBERED_HISTOGRAMS = 1024  # of 3 kB each
 
 
 class Form(str, Enum):
@@ -21,6 +26,33 @@ class Form(str, Enum):
 
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+class Rows(Metric):
+    """Counters, gauges or infos kept as rows: label values (in the order of `labels`), value.
+
+    A row is a small part of the sample that it stands for. `sample` is the samples' name.
+    """
+
+    def __init__(self, sample: str, text: str, kind: str, unit: str, labels: Sequence[str]) -> None:
+        self.rows: list[tuple[tuple[str, ...], float]] = []
+        self.labels = tuple(labels)
+        self.sample = sample
+        # A counter's or info's family goes without the end of its samples' name.
+        end = {"counter": "_total", "info": "_info"}.get(kind, "")
+        super().__init__(sample.removesuffix(end), text, kind, unit)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The rows as the client library has them."""
+        return [
+            Sample(self.sample, dict(zip(self.labels, values, strict=True)), value)
+            for values, value in self.rows
+        ]
+
+    @samples.setter
+    def samples(self, value: list[Sample]) -> None:
+        """The base class starts with none."""
 
 
 class Buckets(Metric):
@@ -31,7 +63,7 @@ class Buckets(Metric):
     """
 
     def __init__(self, name: str, text: str, unit: str, labels: Sequence[str]) -> None:
-        self.rows: list[tuple[Sequence[str], Sequence[int], float]] = []
+        self.rows: list[tuple[tuple[str, ...], Sequence[int], float]] = []
         self.labels = tuple(labels)
         self.edges: tuple[str, ...] = ()
         super().__init__(name, text, "histogram", unit)
@@ -98,7 +130,7 @@ def encode(metrics: Iterable[Metric], form: Form) -> bytes:
     for group in families.values():
         parts += _header(group[0], form)
         for metric in group:
-            parts += _bucket_lines(metric) if isinstance(metric, Buckets) else _lines(metric)
+            parts += _lines(metric)
     if form is Form.OPENMETRICS:
         parts.append("# EOF\n")
     return "".join(parts).encode()
@@ -120,27 +152,38 @@ def _header(metric: Metric, form: Form) -> Iterator[str]:
 
 
 def _lines(metric: Metric) -> Iterator[str]:
-    for sample in metric.samples:
-        labels = ",".join([f'{n}="{_escape(v)}"' for n, v in sample.labels.items()])
-        braces = f"{{{labels}}}" if labels else ""
-        yield f"{sample.name}{braces} {_number(sample.value)}\n"
+    if isinstance(metric, Buckets):
+        for values, counts, total in metric.rows:
+            below = tuple(accumulate(counts))
+            form = _bucket_form(metric.name, metric.labels, values, metric.edges)
+            yield form % (*below, below[-1], _number(total))
+    elif isinstance(metric, Rows):
+        name, labels = metric.sample, metric.labels
+        for values, value in metric.rows:
+            yield f"{name}{_braces(labels, values)} {_number(value)}\n"
+    else:
+        for sample in metric.samples:
+            braces = _braces(tuple(sample.labels), tuple(sample.labels.values()))
+            yield f"{sample.name}{braces} {_number(sample.value)}\n"
 
 
-def _bucket_lines(metric: Buckets) -> Iterator[str]:
-    name = metric.name
-    for values, counts, total in metric.rows:
-        labels = ",".join(
-            [f'{n}="{_escape(v)}"' for n, v in zip(metric.labels, values, strict=True)]
-        )
-        start = f'{name}_bucket{{{labels}{"," if labels else ""}le="'
-        lines = []
-        below = 0
-        for edge, count in zip(metric.edges, counts, strict=True):
-            below += count
-            lines.append(f'{start}{edge}"}} {below}\n')
-        braces = f"{{{labels}}}" if labels else ""
-        lines.append(f"{name}_count{braces} {below}\n{name}_sum{braces} {_number(total)}\n")
-        yield "".join(lines)
+# The same labels come back in every scrape, and making their text is most of the work.
+@lru_cache(maxsize=REMEMBERED)
+def _braces(labels: tuple[str, ...], values: tuple[str, ...]) -> str:
+    pairs = [f'{n}="{_escape(v)}"' for n, v in zip(labels, values, strict=True)]
+    return f"{{{','.join(pairs)}}}" if pairs else ""
+
+
+@lru_cache(maxsize=REMEMBERED_HISTOGRAMS)
+def _bucket_form(
+    name: str, labels: tuple[str, ...], values: tuple[str, ...], edges: tuple[str, ...]
+) -> str:
+    """The lines of a histogram's row, with room (%) for the buckets, the count and the sum."""
+    braces = _braces(labels, values)
+    start = f"{name}_bucket{braces[:-1]}," if braces else f"{name}_bucket{{"
+    form = "".join([f'{start}le="{e}"}} \n' for e in edges])
+    form += f"{name}_count{braces} \n{name}_sum{braces} \n"
+    return form.replace("%", "%%").replace(" \n", " %s\n")
 
 
 def _escape(value: str) -> str:

@@ -51,19 +51,19 @@ def ping(seen: Pings) -> Iterator[Metric]:
     yield metric("smolmon_ping_requests_total", [(path, t.requests) for path, t in rows])
     yield metric(
         "smolmon_ping_results_total",
-        [
+        (
             ({**path, "result": result.value}, count)
             for path, t in rows
             for result, count in t.results.items()
-        ],
+        ),
     )
     yield metric(
         "smolmon_ping_unreachable_total",
-        [
+        (
             ({**path, "code": code.value}, count)
             for path, t in rows
             for code, count in t.unreachable.items()
-        ],
+        ),
     )
     yield metric("smolmon_ping_inflight", [(path, t.in_flight) for path, t in rows])
     yield metric("smolmon_ping_late_replies_total", [(path, t.late) for path, t in rows])

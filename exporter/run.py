@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -79,6 +80,7 @@ async def _main(cluster_file: Path, declared: Declaration, host: Host, serving: 
         "%s of %s: metrics at %s://%s:%d/metrics",
         *(declared.node, declared.cluster.name, scheme, place, port),
     )
+    gc.freeze()  # all that is loaded by now stays: no need to look through it again and again
     try:
         # None of these ends by itself; should one fail, the whole exporter must.
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -11,15 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 
 from attrs import frozen
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.samples import Sample
+from prometheus_client.metrics_core import Metric
 
-from smolmon.exporter.exposition import Buckets
+from smolmon.exporter.exposition import Buckets, Rows
 
 Labels = Mapping[str, str]
 
@@ -602,20 +596,9 @@ def metric(name: str, samples: Iterable[tuple[Labels, float]]) -> Metric:
     Raises KeyError for a name that is not in the table, ValueError for labels that are not its own.
     """
     entry = TABLE[name]
-    if entry.type is Type.INFO:
-        info = InfoMetricFamily(name.removesuffix("_info"), entry.help)
-        for labels, _ in samples:
-            _values(entry, labels)
-            info.add_metric([], dict(labels))
-        return info
-    make = CounterMetricFamily if entry.type is Type.COUNTER else GaugeMetricFamily
-    family = make(name, entry.help, labels=entry.labels, unit=entry.unit)
-    own = set(entry.labels)
+    family = Rows(name, entry.help, entry.type.value, entry.unit, entry.labels)
     for labels, value in samples:
-        if labels.keys() != own:
-            _values(entry, labels)  # says what is wrong
-        # What add_metric() would make of them, in a third of the time.
-        family.samples.append(Sample(name, dict(labels), value))
+        family.rows.append((_values(entry, labels), value))
     return family
 
 
@@ -637,7 +620,10 @@ def histogram(
     return family
 
 
-def _values(entry: Entry, labels: Labels) -> list[str]:
-    if labels.keys() != set(entry.labels):
-        raise ValueError(f"{entry.name} has labels {entry.labels}, not {tuple(labels)}")
-    return [labels[name] for name in entry.labels]
+def _values(entry: Entry, labels: Labels) -> tuple[str, ...]:
+    own = entry.labels
+    if tuple(labels) == own:  # as good as always, and three times as fast
+        return tuple(labels.values())
+    if labels.keys() != set(own):
+        raise ValueError(f"{entry.name} has labels {own}, not {tuple(labels)}")
+    return tuple(labels[name] for name in own)
