@@ -14,13 +14,12 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import click
 
 from smolmon.cluster import Cluster, load
 from smolmon.cluster.picture import BAD, GOOD, Remark, draw
-from smolmon.lab.monitor import get
+from smolmon.lab.monitor import alerts, samples
 
 T = TypeVar("T")
 
@@ -151,8 +150,8 @@ def cut_off(monitor: Mapping[str, str]) -> set[str]:
 
 def held_back(monitor: Mapping[str, str]) -> set[str]:
     """The nodes whose symptom Alertmanager has and does not send."""
-    alerts = get(f"{monitor['alertmanager']}/api/v2/alerts")
-    return {a["labels"].get("node", "") for a in alerts if a["status"]["state"] == "suppressed"}
+    known = alerts(monitor["alertmanager"])
+    return {a["labels"].get("node", "") for a in known if a["status"]["state"] == "suppressed"}
 
 
 def resolved(sent: Mapping[str, str]) -> bool:
@@ -161,9 +160,8 @@ def resolved(sent: Mapping[str, str]) -> bool:
 
 
 def query(monitor: Mapping[str, str], promql: str) -> list[dict[str, Any]]:
-    """The samples of an instant query: labels, and the value under `value`."""
-    result = get(f"{monitor['prometheus']}/api/v1/query?query={quote(promql)}")["data"]["result"]
-    return [{**sample["metric"], "value": float(sample["value"][1])} for sample in result]
+    """What the lab's Prometheus answers."""
+    return samples(monitor["prometheus"], promql)
 
 
 def smolmon(*args: str) -> list[str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.error import URLError
+from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
 from smolmon.lab.controller import CLUSTER_FILE, MONITOR, UNITS, WEBHOOK
@@ -77,6 +78,18 @@ def targets(prometheus: str) -> dict[str, str]:
         for target in active
         if target["labels"].get("job") == JOB
     }
+
+
+def samples(prometheus: str, promql: str) -> list[dict[str, Any]]:
+    """The samples of an instant query: labels, and the value under `value`."""
+    result = get(f"{prometheus}/api/v1/query?query={quote(promql)}")["data"]["result"]
+    return [{**sample["metric"], "value": float(sample["value"][1])} for sample in result]
+
+
+def alerts(alertmanager: str) -> list[dict[str, Any]]:
+    """The alerts that Alertmanager at this address has now, the inhibited ones too."""
+    found: list[dict[str, Any]] = get(f"{alertmanager}/api/v2/alerts")
+    return found
 
 
 def get(url: str) -> Any:  # noqa: ANN401 - JSON, as Prometheus and Alertmanager document it

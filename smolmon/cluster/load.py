@@ -145,7 +145,7 @@ class _Reader:
         ssh = self.text(keys.get("ssh"), DESTINATION, f"{host_help}, with or without `user@`")
         for key, host in (("management", management), ("ssh", (ssh or "").rpartition("@")[2])):
             if host and re.fullmatch(r"[0-9.]+", host):
-                self.address(keys[key] if key == "management" else evolve(keys[key], value=host))
+                self.address(evolve(keys[key], value=host))
         if platform is None:
             return None
         # Completed from the Wi-Fi segment, if there is one, when that is known.

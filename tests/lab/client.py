@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-from smolmon.lab.monitor import get
+from smolmon.lab.monitor import alerts, samples
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -81,14 +80,11 @@ class Lab:
 
     def query(self, promql: str) -> list[dict[str, Any]]:
         """The samples of an instant query: labels, and the value under `value`."""
-        url = f"{self.monitor['prometheus']}/api/v1/query?query={quote(promql)}"
-        result = get(url)["data"]["result"]
-        return [{**sample["metric"], "value": float(sample["value"][1])} for sample in result]
+        return samples(self.monitor["prometheus"], promql)
 
     def alertmanager(self) -> list[dict[str, Any]]:
         """The alerts that Alertmanager has now, the inhibited ones too."""
-        alerts: list[dict[str, Any]] = get(f"{self.monitor['alertmanager']}/api/v2/alerts")
-        return alerts
+        return alerts(self.monitor["alertmanager"])
 
     def notifications(self) -> list[dict[str, str]]:
         """All that has been sent."""
