@@ -13,11 +13,11 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from smolmon.setup.facts import FactsError
-from smolmon.setup.plan import Step
+from smolmon.setup.errors import FactsError
 from smolmon.setup.script import last_step, steps_script, undo_script
 from smolmon.setup.shell import lines, sections
 from smolmon.setup.ssh import Result, SshError
+from smolmon.setup.steps import Step
 from smolmon.setup.survey import Target, gather
 from smolmon.setup.together import to_the_end
 
@@ -42,10 +42,10 @@ async def apply(target: Target, say: Say, confirm_within: int = CONFIRM_WITHIN) 
 
 
 async def _network(target: Target, say: Say, confirm_within: int) -> None:
-    name, system, facts = target.node.name, target.system, target.facts
+    name, state = target.node.name, target.state
     steps = target.plan.network
     began = time.monotonic()
-    script = system.armed(facts, steps, confirm_within)
+    script = state.armed(steps, confirm_within)
     try:
         # Once armed, it must be known by which token before it can be rolled back.
         result, stop = await to_the_end(target.runner.run(script, confirm_within - 5.0))
@@ -56,7 +56,7 @@ async def _network(target: Target, say: Say, confirm_within: int) -> None:
         ) from error
     token = _token(result.out)
     if token is None:
-        raise ApplyError(f"{name}: {system.unarmed(_said(result))}")
+        raise ApplyError(f"{name}: {target.system.unarmed(_said(result))}")
     if result.status != 0:
         how = (
             await _restored(target, "rolled back")
@@ -96,8 +96,7 @@ async def _verified(target: Target) -> str | None:
 
 async def _restored(target: Target, how: str) -> str:
     """After a rollback, which NetworkManager goes on with by itself: whether all is as before."""
-    before = target.system.plan(target.wanted, target.facts, target.files).network
-    trouble = await _until(target, before)
+    trouble = await _until(target, target.plan.network)
     return f"{how}: the network is {'as before' if trouble is None else 'not as before'}" + (
         "" if trouble is None else f": {trouble}"
     )
@@ -111,10 +110,8 @@ async def _until(target: Target, pending: tuple[Step, ...]) -> str | None:
     deadline = time.monotonic() + SETTLE
     while True:
         try:
-            facts = await gather(
-                target.system, target.wanted, target.runner, fresh=True, timeout=LOOK
-            )
-            rest = target.system.plan(target.wanted, facts, target.files).network
+            state = await gather(target.system, target.runner, fresh=True, timeout=LOOK)
+            rest = state.plan(target.bundle).network
             if rest == pending:
                 return None
             trouble = rest[0].why if rest else "more is as wanted than expected"
@@ -127,7 +124,7 @@ async def _until(target: Target, pending: tuple[Step, ...]) -> str | None:
 
 async def _committed(target: Target, token: str) -> str | None:
     try:
-        result = await target.runner.run(target.system.commit(target.facts, token), 10.0)
+        result = await target.runner.run(target.state.commit(token), 10.0)
     except SshError as error:
         return f"it could not be committed: {error}"
     return None if result.status == 0 else f"it could not be committed: {_said(result)}"
@@ -138,7 +135,7 @@ async def _roll_back(target: Target, token: str | None, confirm_within: int) -> 
     if token is None:
         return "nothing was changed"
     with contextlib.suppress(SshError):
-        script = target.system.rollback(target.facts, token)
+        script = target.state.rollback(token)
         result = await target.runner.run(script, 10.0, fresh=True)
         if result.status == 0:
             return await _restored(target, "rolled back")
@@ -164,14 +161,14 @@ async def _system(target: Target, say: Say) -> None:
     name, steps = target.node.name, target.plan.system
     began = time.monotonic()
     try:
-        script = lines([steps_script(steps), target.system.ready(target.wanted, SETTLE)])
+        script = lines([steps_script(steps), target.system.ready(SETTLE)])
         result = await target.runner.run(script, 120.0)
         begun = last_step(result.out)
         done = steps if result.status == 0 else steps[: begun[0] + 1 if begun else 0]
         trouble = None if result.status == 0 else _failed(steps, result)
         trouble = trouble or await _ready(target)
         if trouble is None:
-            tidied = await target.runner.run(target.system.tidy(target.facts))
+            tidied = await target.runner.run(target.state.tidy())
             if tidied.status != 0:
                 raise ApplyError(
                     f"{name}: all is ready, but its former files are still there: {_said(tidied)}"
@@ -188,17 +185,14 @@ async def _system(target: Target, say: Say) -> None:
 async def _ready(target: Target) -> str | None:
     """None if nothing is left to do and the exporter listens; else what is missing."""
     try:
-        facts = await gather(target.system, target.wanted, target.runner)
+        state = await gather(target.system, target.runner)
     except FactsError as error:
         return str(error)
-    rest = target.system.plan(target.wanted, facts, target.files).steps
-    if not (facts.service.active and facts.service.listening):
-        words = (await target.runner.run(target.system.journal(facts))).out.strip().splitlines()
+    rest = state.plan(target.bundle).steps
+    if not state.listening:
+        words = (await target.runner.run(state.journal())).out.strip().splitlines()
         last = f"; its last words: {words[-1]}" if words else ""
-        return (
-            f"the exporter does not listen on port {target.wanted.port} {SETTLE:.0f} s after it "
-            f"was started{last}"
-        )
+        return f"the exporter does not listen {SETTLE:.0f} s after it was started{last}"
     return f"after it was applied, {rest[0].why}" if rest else None
 
 

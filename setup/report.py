@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from smolmon.setup.plan import Plan, Step
+from smolmon.setup.steps import Plan, Step
 from smolmon.setup.verify import Check, Verdict
 
 

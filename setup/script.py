@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from smolmon.setup.plan import Step
 from smolmon.setup.shell import lines, sections
+from smolmon.setup.steps import Step
 
 
 def steps_script(steps: Sequence[Step], failed: str = "true", unless: str = "true") -> str:

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from smolmon.cluster import Cluster, Node
-from smolmon.setup.facts import Facts, FactsError
-from smolmon.setup.plan import Plan
-from smolmon.setup.service import WantedFile
+from smolmon.setup.bundle import Bundle
+from smolmon.setup.errors import FactsError
 from smolmon.setup.ssh import Runner, SshError
-from smolmon.setup.system import System, UnsupportedError, system_of
+from smolmon.setup.steps import Plan
+from smolmon.setup.system import State, System, UnsupportedError, system_of
 from smolmon.setup.together import together
-from smolmon.setup.wanted import Wanted, wanted
 
 
 @frozen
@@ -24,9 +23,8 @@ class Target:
     node: Node
     runner: Runner
     system: System
-    wanted: Wanted
-    facts: Facts
-    files: tuple[WantedFile, ...]
+    state: State
+    bundle: Bundle
     plan: Plan
 
 
@@ -47,34 +45,46 @@ async def survey(
 ) -> Survey:
     """Gather facts from all nodes at once, judge them, and plan. Changes nothing."""
 
-    async def one(node: Node) -> Target | list[str]:
+    async def one(node: Node) -> tuple[System, State] | list[str]:
         try:
-            system = system_of(node)
-            want = wanted(cluster, node.name)
-            runner = runners[node.name]
-            facts = await gather(system, want, runner)
+            system = system_of(cluster, node)
+            state = await gather(system, runners[node.name])
         except (SshError, UnsupportedError) as error:
             return [str(error)]
         except FactsError as error:
             return [f"{node.name}: {error}"]
-        lines = system.refusals(want, facts)
-        if lines:
-            return [f"{node.name}: {line}" for line in lines]
-        files = system.files(want, facts, await asyncio.shield(agent), cluster_file)
-        plan = system.plan(want, facts, files)
-        return Target(node, runner, system, want, facts, files, plan)
+        lines = state.refusals()
+        return [f"{node.name}: {line}" for line in lines] or (system, state)
 
-    found = await together(one, nodes)
-    by_name = {node.name: result for node, result in zip(nodes, found, strict=True)}
-    return Survey(
-        targets={name: r for name, r in by_name.items() if isinstance(r, Target)},
-        refused={name: r for name, r in by_name.items() if isinstance(r, list)},
-    )
+    answers = await together(one, nodes)
+    found = dict(zip([node.name for node in nodes], answers, strict=True))
+    built = await agent
+    states = {name: f[1] for name, f in found.items() if isinstance(f, tuple)}
+    bundle = Bundle(built, cluster_file, _macs(cluster, states))
+    targets = {}
+    for node in nodes:
+        if isinstance(pair := found[node.name], tuple):
+            system, state = pair
+            plan = state.plan(bundle)
+            targets[node.name] = Target(node, runners[node.name], system, state, bundle, plan)
+    return Survey(targets, {name: f for name, f in found.items() if isinstance(f, list)})
+
+
+def _macs(cluster: Cluster, states: Mapping[str, State]) -> dict[tuple[str, str], str]:
+    """The MAC address of each member of a segment, by segment and node, as far as it is known."""
+    known = {}
+    for segment in cluster.routed:
+        for member in segment.members:
+            state = states.get(member.node)
+            mac = member.mac or (state and state.mac(segment.name))
+            if mac:
+                known[segment.name, member.node] = mac
+    return known
 
 
 async def gather(
-    system: System, want: Wanted, runner: Runner, *, fresh: bool = False, timeout: float = 30.0
-) -> Facts:
+    system: System, runner: Runner, *, fresh: bool = False, timeout: float = 30.0
+) -> State:
     """Read one node. Raises SshError and FactsError."""
-    result = await runner.run(system.facts_script(want), timeout, fresh=fresh)
-    return system.facts(result.out)
+    result = await runner.run(system.facts_script(), timeout, fresh=fresh)
+    return system.state(result.out)

@@ -1,62 +1,90 @@
-"""The boundary to a node's operating system. Nothing else asks what a node runs."""
+"""The boundary to a node's operating system. Nothing else asks what a node runs.
+
+A :class:`System` knows how one node of the cluster is asked; what it answered is a
+:class:`State`, which knows how that node is changed. Both are pure: scripts out, text in.
+"""
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import Protocol
 
-from smolmon.cluster import Node, Platform
-from smolmon.setup import linux
-from smolmon.setup.facts import Facts
-from smolmon.setup.plan import Plan, Step
-from smolmon.setup.service import WantedFile
-from smolmon.setup.wanted import Wanted
+from smolmon.cluster import Cluster, Node, Platform
+from smolmon.cluster.model import Member
+from smolmon.setup.bundle import Bundle
+from smolmon.setup.linux.system import LinuxSystem
+from smolmon.setup.looks import Hop
+from smolmon.setup.steps import Plan, Step
 
 
 class System(Protocol):
-    """How one kind of node is read, planned and changed. All pure: scripts out, text in."""
+    """How one node is asked."""
 
-    def facts_script(self, wanted: Wanted) -> str:
+    def facts_script(self) -> str:
         """A script that reads everything the plan depends on, and changes nothing."""
 
-    def facts(self, out: str) -> Facts:
+    def state(self, out: str) -> State:
         """Its output, read. Raises FactsError."""
 
-    def files(
-        self, wanted: Wanted, facts: Facts, agent: bytes, cluster_file: bytes
-    ) -> tuple[WantedFile, ...]:
-        """The files that the node needs."""
+    def settled(self) -> str:
+        """A script that succeeds once no rollback is armed any more."""
 
-    def refusals(self, wanted: Wanted, facts: Facts) -> list[str]:
+    def ready(self, seconds: float) -> str:
+        """A script that ends once the exporter listens, or `seconds` later."""
+
+    def unarmed(self, said: str) -> str:
+        """One line on why a rollback was not armed, from the last words of that script."""
+
+    # What `smolmon verify` looks at.
+
+    def forwarding(self) -> str:
+        """A command that prints 1 where the node forwards IPv4."""
+
+    def port(self, member: Member) -> str:
+        """A shell word that becomes the name of that member's interface."""
+
+    def route(self, address: IPv4Address) -> str:
+        """A command that prints the way to `address`."""
+
+    def hop(self, text: str) -> Hop | None:
+        """What it printed, read; None where there is no way."""
+
+    def ping(self, address: IPv4Address, count: int, port: str | None = None) -> str:
+        """A command that pings, out of the interface that the shell word `port` names."""
+
+
+class State(Protocol):
+    """What a node was found to be, and how it is changed."""
+
+    @property
+    def listening(self) -> bool:
+        """Whether the exporter runs and listens."""
+
+    def mac(self, segment: str) -> str | None:
+        """The MAC address of the node's interface on that segment, if it is there."""
+
+    def refusals(self) -> list[str]:
         """Why the node must not be touched; empty when it may."""
 
-    def plan(self, wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Plan:
+    def plan(self, bundle: Bundle) -> Plan:
         """What to do; empty when all is as wanted."""
 
-    def armed(self, facts: Facts, steps: tuple[Step, ...], seconds: int) -> str:
+    def armed(self, steps: tuple[Step, ...], seconds: int) -> str:
         """A script that first arms a rollback by the node itself after `seconds`, then steps.
 
         It prints `@@armed TOKEN`. Where a step fails it rolls back at once.
         """
 
-    def unarmed(self, said: str) -> str:
-        """One line on why the rollback was not armed, from the last words of that script."""
-
-    def commit(self, facts: Facts, token: str) -> str:
+    def commit(self, token: str) -> str:
         """A script that disarms the rollback `token`."""
 
-    def rollback(self, facts: Facts, token: str) -> str:
+    def rollback(self, token: str) -> str:
         """A script that rolls back to `token` now."""
 
-    def settled(self) -> str:
-        """A script that succeeds once no rollback is armed any more."""
-
-    def ready(self, wanted: Wanted, seconds: float) -> str:
-        """A script that ends once the exporter listens, or `seconds` later."""
-
-    def tidy(self, facts: Facts) -> str:
+    def tidy(self) -> str:
         """A script that removes what was kept for undoing `Plan.system`."""
 
-    def journal(self, facts: Facts) -> str:
+    def journal(self) -> str:
         """A script that prints the exporter's last words."""
 
 
@@ -64,11 +92,11 @@ class UnsupportedError(Exception):
     """smolmon cannot set up this kind of node. One line."""
 
 
-def system_of(node: Node) -> System:
+def system_of(cluster: Cluster, node: Node) -> System:
     """The system of `node`. Raises UnsupportedError."""
     if node.platform is Platform.MACOS:
         raise UnsupportedError(
             f"{node.name}: macOS nodes are not supported yet; "
             "choose the others with `--node NAME ...`"
         )
-    return linux
+    return LinuxSystem(cluster, node.name)

@@ -5,8 +5,6 @@ Each node is asked once, by one script; its pings run side by side.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from ipaddress import IPv4Address
@@ -15,9 +13,10 @@ from attrs import frozen
 
 from smolmon.cluster import Cluster, Node, derive
 from smolmon.cluster.derive import Isolation, Probe, ProbeKind, Purpose, Route
-from smolmon.setup.shell import command, lines, quote, sections
+from smolmon.setup.looks import Hop, Ping, parse_ping
+from smolmon.setup.shell import lines, sections
 from smolmon.setup.ssh import Runner, SshError
-from smolmon.setup.system import UnsupportedError, system_of
+from smolmon.setup.system import System, UnsupportedError, system_of
 from smolmon.setup.together import together
 
 COUNT = 3  # echo requests for each address
@@ -45,46 +44,6 @@ class Check:
 
 
 @frozen
-class Ping:
-    """How often an address answered, and the mean round trip in milliseconds as ping says it.
-
-    `sent` 0: ping did not get as far, and `said` is its own last line. That tells nothing about
-    the link.
-    """
-
-    sent: int
-    received: int
-    mean: str = ""
-    said: str = ""
-
-    @property
-    def answers(self) -> bool:
-        """Whether anything came back."""
-        return self.received > 0
-
-    def __str__(self) -> str:
-        if not self.sent:
-            return self.said or "ping said nothing"
-        if not self.answers:
-            return "no answer"
-        lost = f", {self.sent - self.received} of {self.sent} lost" if self.lost else ""
-        return f"{self.mean} ms{lost}"
-
-    @property
-    def lost(self) -> bool:
-        """Whether any request stayed without an answer."""
-        return self.received < self.sent
-
-
-@frozen
-class Hop:
-    """Where a packet would go next: the device, and the gateway unless it is delivered there."""
-
-    device: str
-    gateway: IPv4Address | None
-
-
-@frozen
 class Seen:
     """What a node showed, in the order of its probes, routes and isolation pairs."""
 
@@ -98,25 +57,29 @@ class Seen:
 # -- asking a node ------------------------------------------------------------------------------
 
 
-def script(cluster: Cluster, node: str) -> str:
+def script(cluster: Cluster, node: str, system: System) -> str:
     """Everything that is checked on `node`, as one read-only script."""
-    names = [s.name for s in cluster.segments_of(node)]
-    port = {name: f"port{number}" for number, name in enumerate(names)}
+    segments = cluster.segments_of(node)
+    port = {segment.name: f"port{number}" for number, segment in enumerate(segments)}
     pings = [
-        _ping(f"probe {number}", quote(str(probe.address)))
+        _ping(f"probe {number}", system.ping(probe.address, COUNT))
         for number, probe in enumerate(derive.probes(cluster, node))
     ]
     for number, pair in enumerate(derive.isolation(cluster, node)):
-        bound = f'-I "${port[pair.link]}" '
-        pings.append(_ping(f"target {number}", bound + quote(str(pair.address))))
-        pings.append(_ping(f"control {number}", bound + quote(str(pair.control))))
+        bound = f'"${port[pair.link]}"'
+        pings.append(_ping(f"target {number}", system.ping(pair.address, COUNT, bound)))
+        pings.append(_ping(f"control {number}", system.ping(pair.control, COUNT, bound)))
     return lines(
         [
-            "echo @@forwarding; cat /proc/sys/net/ipv4/ip_forward",
-            *(f"{port[name]}={_port(cluster, node, name)}" for name in names),
+            f"echo @@forwarding; {system.forwarding()}",
+            *(
+                f"{port[segment.name]}={system.port(member)}"
+                for segment in segments
+                if (member := segment.member(node))
+            ),
             *(
                 f'echo "@@port {number} ${port[route.link]}"; echo "@@route {number}"; '
-                f"ip -j route get {quote(str(_host_of(cluster, route)))} 2>/dev/null"
+                + system.route(_host_of(cluster, route))
                 for number, route in enumerate(derive.routes(cluster, node))
             ),
             *pings,
@@ -125,22 +88,9 @@ def script(cluster: Cluster, node: str) -> str:
     )
 
 
-def _ping(label: str, arguments: str) -> str:
+def _ping(label: str, command: str) -> str:
     # One write for each, so that they do not mix.
-    return (
-        f"( out=$(ping -n -q -c {COUNT} -i 0.2 -W 1 {arguments} 2>&1); "
-        f"printf '@@ping {label}\\n%s\\n' \"$out\" ) &"
-    )
-
-
-def _port(cluster: Cluster, node: str, segment: str) -> str:
-    """A shell expression for the name of the interface."""
-    member = cluster.segment(segment).member(node)
-    assert member is not None  # noqa: S101 - the caller goes through the node's own segments
-    if member.mac is None:
-        return quote(member.interface or "")
-    find = command("grep", "-lix", member.mac)
-    return f"$({find} /sys/class/net/*/address | head -n 1 | cut -d/ -f5)"
+    return f"( out=$({command} 2>&1); printf '@@ping {label}\\n%s\\n' \"$out\" ) &"
 
 
 def _host_of(cluster: Cluster, route: Route) -> IPv4Address:
@@ -148,7 +98,7 @@ def _host_of(cluster: Cluster, route: Route) -> IPv4Address:
     return cluster.segment(route.to).members[0].address
 
 
-def parse(cluster: Cluster, node: str, out: str) -> Seen:
+def parse(cluster: Cluster, node: str, system: System, out: str) -> Seen:
     """Read what the script printed. Raises ValueError where a part is missing."""
     blocks = sections(out)
     text = {(name, argument): block for name, argument, block in blocks}
@@ -167,7 +117,7 @@ def parse(cluster: Cluster, node: str, out: str) -> Seen:
         raise ValueError(f"it names {len(ports)} interfaces for {routes} routes")
     return Seen(
         probes=tuple(ping(f"probe {n}") for n in range(len(derive.probes(cluster, node)))),
-        routes=tuple(parse_route(part("route", str(n))) for n in range(routes)),
+        routes=tuple(system.hop(part("route", str(n))) for n in range(routes)),
         ports=tuple(ports),
         isolation=tuple(
             (ping(f"target {n}"), ping(f"control {n}"))
@@ -175,25 +125,6 @@ def parse(cluster: Cluster, node: str, out: str) -> Seen:
         ),
         forwarding=part("forwarding").strip() == "1",
     )
-
-
-def parse_ping(text: str) -> Ping:
-    """Read the summary of iputils' or busybox' ping; without one, nothing is known to be sent."""
-    counts = re.search(r"(\d+) packets transmitted, (\d+)(?: packets)? received", text)
-    mean = re.search(r"= [\d.]+/([\d.]+)/", text)
-    if counts is None:
-        return Ping(0, 0, said=(text.strip().splitlines() or [""])[-1].strip())
-    return Ping(int(counts[1]), int(counts[2]), mean[1] if mean else "")
-
-
-def parse_route(text: str) -> Hop | None:
-    """Read `ip -j route get`; None where there is no way."""
-    try:
-        found = json.loads(text)[0]
-        gateway = found.get("gateway")
-        return Hop(found["dev"], IPv4Address(gateway) if gateway else None)
-    except (ValueError, LookupError):
-        return None
 
 
 # -- judging ------------------------------------------------------------------------------------
@@ -206,9 +137,9 @@ async def verify(
 
     async def one(node: Node) -> Seen | str:
         try:
-            system_of(node)
-            result = await runners[node.name].run(script(cluster, node.name), _TIMEOUT)
-            return parse(cluster, node.name, result.out)
+            system = system_of(cluster, node)
+            result = await runners[node.name].run(script(cluster, node.name, system), _TIMEOUT)
+            return parse(cluster, node.name, system, result.out)
         except (SshError, UnsupportedError) as error:
             return str(error)
         except ValueError as error:
@@ -257,16 +188,10 @@ def _route(route: Route, hop: Hop | None, port: str) -> Check:
         route.node,
         f"route {route.destination} ({route.purpose.value})",
         f"via {route.via} dev {port}",
-        _hop(hop),
+        "no route" if hop is None else str(hop),
         Verdict.PASS if right else Verdict.FAIL,
         "" if right else "packets would take another way; `smolmon setup` puts it right",
     )
-
-
-def _hop(hop: Hop | None) -> str:
-    if hop is None:
-        return "no route"
-    return f"via {hop.gateway} dev {hop.device}" if hop.gateway else f"dev {hop.device}"
 
 
 def _isolated(pair: Isolation, target: Ping, control: Ping) -> Check:

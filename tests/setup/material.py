@@ -15,11 +15,12 @@ from pathlib import Path
 from attrs import evolve
 
 from smolmon.cluster import Cluster, load
-from smolmon.setup import facts as facts_module
-from smolmon.setup.facts import Connection, Facts, File, KernelRoute, Profile, ProfileRoute
-from smolmon.setup.plan import Step
-from smolmon.setup.service import WantedFile, files
-from smolmon.setup.wanted import Wanted, wanted
+from smolmon.setup.bundle import Bundle
+from smolmon.setup.linux import facts as facts_module
+from smolmon.setup.linux.facts import Connection, Facts, File, KernelRoute, Profile, ProfileRoute
+from smolmon.setup.linux.service import WantedFile, files
+from smolmon.setup.linux.wanted import Wanted, wanted
+from smolmon.setup.steps import Step
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "examples" / "guide.yaml"
@@ -49,9 +50,14 @@ def want(node: str) -> Wanted:
     return wanted(guide(), node)
 
 
+def bundle(agent: bytes = b"agent") -> Bundle:
+    """What the controller brings, with a stand-in for the agent."""
+    return Bundle(agent, GUIDE.read_bytes())
+
+
 def files_of(node: str, facts: Facts, agent: bytes = b"agent") -> tuple[WantedFile, ...]:
     """The files that `node` needs, with a stand-in for the agent."""
-    return files(want(node), facts, agent, GUIDE.read_bytes())
+    return files(want(node), facts, bundle(agent))
 
 
 @cache

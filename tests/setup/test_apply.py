@@ -10,13 +10,13 @@ from attrs import define, evolve, field
 
 from smolmon.cluster import Node, Platform
 from smolmon.setup import apply as module
-from smolmon.setup import linux
 from smolmon.setup.apply import ApplyError, apply
-from smolmon.setup.plan import Plan, Step
+from smolmon.setup.linux.system import LinuxState, LinuxSystem
 from smolmon.setup.script import last_step
 from smolmon.setup.ssh import Result, SshError
+from smolmon.setup.steps import Plan, Step
 from smolmon.setup.survey import Target
-from tests.setup.material import provisioned, want
+from tests.setup.material import bundle, guide, provisioned, want
 
 TOKEN = "/org/freedesktop/NetworkManager/Checkpoint/7"  # noqa: S105
 CHANGE = Step("change", "it is not changed")
@@ -84,48 +84,48 @@ class Machine:
                 return Result(0, "its last words\n", "")
         return Result(0, "", "")
 
-    # the System of this machine
+    # the System and the State of this machine
 
-    def facts_script(self, wanted):
+    def facts_script(self):
         return "facts"
 
-    def facts(self, out):
-        service = provisioned("pi5").service
-        return evolve(
-            provisioned("pi5"),
-            service=evolve(service, listening=("x",) if self.listens else ()),
-        )
+    def state(self, out):
+        return self
 
-    def plan(self, wanted, facts, files):
+    @property
+    def listening(self):
+        return self.listens
+
+    def plan(self, bundle):
         return Plan(
             () if "change" in self.done else (CHANGE,),
             () if "install" in self.done else (INSTALL,),
         )
 
-    def armed(self, facts, steps, seconds):
+    def armed(self, steps, seconds):
         return "arm"
 
-    def commit(self, facts, token):
+    def commit(self, token):
         assert token == TOKEN
         return "commit"
 
-    def rollback(self, facts, token):
+    def rollback(self, token):
         assert token == TOKEN
         return "rollback"
 
     def unarmed(self, said):
-        return linux.unarmed(said)
+        return LinuxSystem(guide(), "pi5").unarmed(said)
 
-    def tidy(self, facts):
+    def tidy(self):
         return "tidy"
 
     def settled(self):
         return "settled"
 
-    def ready(self, wanted, seconds):
+    def ready(self, seconds):
         return "ready"
 
-    def journal(self, facts):
+    def journal(self):
         return "journal"
 
 
@@ -140,8 +140,8 @@ def carried_out(machine: Machine) -> list[str]:
     said: list[str] = []
     target = Target(
         Node("pi5", Platform.LINUX, "pi5", "pi5"),
-        *(machine, machine, want("pi5"), machine.facts(""), ()),
-        machine.plan(None, None, ()),
+        *(machine, machine, machine, bundle()),
+        machine.plan(None),
     )
 
     async def main() -> None:
@@ -187,7 +187,7 @@ def test_somebody_else_s_checkpoint_is_left_alone():
         "its timeout and run again; nothing was changed"
     )
     assert machine.ran == ["arm"]
-    arming = linux.armed(provisioned("pi5"), (), 90).splitlines()[1]
+    arming = LinuxState(want("pi5"), provisioned("pi5")).armed((), 90).splitlines()[1]
     assert arming.endswith("CheckpointCreate aouu 0 90 6) || exit 1")  # never flag 1: destroy all
 
 
@@ -215,7 +215,7 @@ esac
     )
     program.chmod(0o755)
     steps = tuple(Step(c, "why") for c in ("echo one", f"touch {gone}", f"rm {gone}"))
-    text = linux.armed(evolve(provisioned("pi5"), uid=0), steps, 90)
+    text = LinuxState(want("pi5"), evolve(provisioned("pi5"), uid=0)).armed(steps, 90)
     done = subprocess.run(
         ["/bin/sh", "-c", text],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
@@ -255,7 +255,7 @@ def test_nothing_is_installed_where_the_network_failed():
 def test_an_exporter_that_does_not_listen_is_undone():
     machine = Machine(listens=False)
     said = refused(machine)
-    assert "does not listen on port 9742" in said
+    assert "the exporter does not listen" in said
     assert said.endswith("its last words: its last words; undone")
     assert machine.done == {"change"}  # the network stays: it was proven and committed
 

@@ -9,10 +9,11 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smolmon.setup import linux, nmcli
-from smolmon.setup.plan import Step
+from smolmon.setup.linux import nmcli
+from smolmon.setup.linux.system import LinuxState
 from smolmon.setup.script import last_step, steps_script, undo_script
 from smolmon.setup.shell import command, framed, sections, unframed
+from smolmon.setup.steps import Step
 from tests.setup.material import bare, want
 
 # Everything that a process argument can hold.
@@ -52,7 +53,7 @@ def test_no_name_reaches_the_shell_unquoted(hostile):
 @settings(max_examples=30, deadline=None)
 def test_hostile_paths_in_the_scripts_that_are_sent(hostile):
     """Tokens come back from the node: they must not become commands there."""
-    script = linux.commit(evolve(bare("pi5"), uid=0), hostile)
+    script = LinuxState(want("pi5"), evolve(bare("pi5"), uid=0)).commit(hostile)
     out = sh("busctl() { for last; do :; done; printf '%s' \"$last\"; }\n" + script).stdout
     assert out.decode() == hostile
 

@@ -10,8 +10,10 @@ import pytest
 from attrs import evolve
 
 from smolmon.cluster import derive
+from smolmon.setup.linux.system import LinuxSystem
+from smolmon.setup.looks import Hop, Ping, parse_ping
 from smolmon.setup.report import summary, table
-from smolmon.setup.verify import Hop, Ping, Seen, Verdict, judge, parse, parse_ping, script
+from smolmon.setup.verify import Seen, Verdict, judge, parse, script
 from tests.setup.material import guide, recorded
 
 NODES = ("mini1", "mini2", "mini3", "pi5", "pi4", "jetson")
@@ -51,7 +53,7 @@ def differences(seen: dict[str, Seen]) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("node", ["mini1", "pi5"])
 def test_a_recorded_healthy_node(node):
-    seen = parse(guide(), node, recorded(f"{node}-verify"))
+    seen = parse(guide(), node, LinuxSystem(guide(), node), recorded(f"{node}-verify"))
     checks = judge(guide(), {node: seen})
     assert [c for c in checks if c.verdict is not Verdict.PASS] == []
     assert summary(checks) == f"all {len(checks)} checks are as expected"
@@ -173,7 +175,7 @@ def test_a_part_that_was_not_printed_is_an_error(part):
     text = recorded("mini1-verify")
     assert f"@@{part}" in text
     with pytest.raises(ValueError, match=r"^it (lacks the part|names 0 interfaces)"):
-        parse(guide(), "mini1", text.replace(f"@@{part}", "@@gone"))
+        parse(guide(), "mini1", LinuxSystem(guide(), "mini1"), text.replace(f"@@{part}", "@@gone"))
 
 
 def test_the_summary_counts_the_nodes_that_did_not_answer():
@@ -187,5 +189,5 @@ def test_the_summary_counts_the_nodes_that_did_not_answer():
 
 @pytest.mark.parametrize("node", NODES)
 def test_the_script_is_sound_shell(node):
-    text = script(guide(), node)
+    text = script(guide(), node, LinuxSystem(guide(), node))
     assert subprocess.run(["/bin/sh", "-n"], input=text, text=True, check=False).returncode == 0

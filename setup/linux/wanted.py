@@ -8,7 +8,7 @@ from uuid import NAMESPACE_DNS, uuid5
 from attrs import frozen
 
 from smolmon.cluster import Cluster, derive
-from smolmon.setup.facts import Connection, Profile, ProfileRoute, sorted_routes
+from smolmon.setup.linux.facts import Connection, Profile, ProfileRoute, sorted_routes
 
 PREFIX = "smolmon-"  # of the names of our profiles
 ETHERNET = "802-3-ethernet"  # the only kind that they are

@@ -7,9 +7,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from smolmon.setup import facts, linux
-from smolmon.setup.facts import Connection, Device, FactsError, ProfileRoute
-from tests.setup.material import recorded, want
+from smolmon.setup.linux import facts
+from smolmon.setup.linux.facts import Connection, Device, FactsError, ProfileRoute
+from smolmon.setup.linux.system import LinuxSystem
+from tests.setup.material import guide, recorded
 
 
 def test_a_bare_node():
@@ -109,7 +110,7 @@ def test_a_profile_by_mac_and_a_route_with_a_metric():
 
 def test_the_script_is_sound_and_survives_a_machine_with_nothing_on_it():
     """No nmcli, no busctl, no ip: the answer is a FactsError, not a stuck or failing script."""
-    script = linux.facts_script(want("pi5"))
+    script = LinuxSystem(guide(), "pi5").facts_script()
     assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
     nothing = "PATH=/nonexistent\n"
     done = subprocess.run(

@@ -10,10 +10,11 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smolmon.setup import linux
-from smolmon.setup.facts import Connection, Facts, File, KernelRoute
-from smolmon.setup.plan import Plan, plan
-from smolmon.setup.service import AGENT, LEFTOVERS, PATHS, WantedFile
+from smolmon.setup.linux.facts import Connection, Facts, File, KernelRoute
+from smolmon.setup.linux.plan import plan
+from smolmon.setup.linux.service import AGENT, LEFTOVERS, PATHS, WantedFile
+from smolmon.setup.linux.system import LinuxState
+from smolmon.setup.steps import Plan
 from tests.setup.material import after, bare, files_of, provisioned, want
 
 NODES = ("mini1", "pi5")
@@ -302,4 +303,4 @@ def test_what_installing_leaves_is_tidied_up():
     steps += [s for s in planned("pi5", again).system if s.content]
     kept = {w for s in steps for w in s.command.split() if w.endswith((".new", ".previous"))}
     assert kept == set(LEFTOVERS)
-    assert linux.tidy(bare("pi5")).split()[4:] == list(LEFTOVERS)
+    assert LinuxState(want("pi5"), bare("pi5")).tidy().split()[4:] == list(LEFTOVERS)

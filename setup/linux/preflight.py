@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from smolmon.setup.facts import Connection, Facts, Interface, KernelRoute, Profile
+from smolmon.setup.linux.facts import Connection, Facts, Interface, KernelRoute, Profile
+from smolmon.setup.linux.wanted import Link, Wanted, called_ours
 from smolmon.setup.shell import command
-from smolmon.setup.wanted import Link, Wanted, called_ours
 
 OLDEST_PYTHON = (3, 10)
 

@@ -6,8 +6,9 @@ from ipaddress import ip_address
 
 from attrs import field, frozen
 
-from smolmon.setup.facts import UNIT, Facts
-from smolmon.setup.wanted import Wanted
+from smolmon.setup.bundle import Bundle
+from smolmon.setup.linux.facts import UNIT, Facts
+from smolmon.setup.linux.wanted import Wanted
 
 DIRECTORY = "/opt/smolmon"
 AGENT = f"{DIRECTORY}/smolmon.pyz"
@@ -32,14 +33,12 @@ class WantedFile:
     exporter: bool = True
 
 
-def files(
-    wanted: Wanted, facts: Facts, agent: bytes, cluster_file: bytes
-) -> tuple[WantedFile, ...]:
+def files(wanted: Wanted, facts: Facts, bundle: Bundle) -> tuple[WantedFile, ...]:
     """Every file that `wanted` needs on its node, in the order of installation."""
     return (
         WantedFile(SYSCTL_FILE, "the sysctl file", sysctl_file(wanted), exporter=False),
-        WantedFile(AGENT, "the agent", agent),
-        WantedFile(CLUSTER, "the cluster file", cluster_file),
+        WantedFile(AGENT, "the agent", bundle.agent),
+        WantedFile(CLUSTER, "the cluster file", bundle.cluster_file),
         WantedFile(
             UNIT_FILE,
             "the unit",

@@ -9,37 +9,14 @@ import hashlib
 from collections.abc import Iterator
 from ipaddress import IPv4Interface
 
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, evolve
 
-from smolmon.setup import nmcli
-from smolmon.setup.facts import UNIT, Facts, Interface, KernelRoute, Profile
-from smolmon.setup.service import WantedFile, ping_allowed
+from smolmon.setup.linux import nmcli
+from smolmon.setup.linux.facts import UNIT, Facts, Interface, KernelRoute, Profile
+from smolmon.setup.linux.service import WantedFile, ping_allowed
+from smolmon.setup.linux.wanted import Link, Wanted, called_ours
 from smolmon.setup.shell import quote
-from smolmon.setup.wanted import Link, Wanted, called_ours
-
-
-@frozen
-class Step:
-    """One command, exactly as it is run. `undo` None: the checkpoint undoes it."""
-
-    command: str
-    why: str
-    undo: str | None = None
-    content: bytes | None = field(default=None, repr=False)  # for its standard input
-
-
-@frozen
-class Plan:
-    """A node's steps. `network` runs under a checkpoint, then `system` does not."""
-
-    network: tuple[Step, ...] = ()
-    system: tuple[Step, ...] = ()
-    notes: tuple[str, ...] = ()  # what setup cannot bring about
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """All of them, in order."""
-        return self.network + self.system
+from smolmon.setup.steps import Plan, Step
 
 
 def plan(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Plan:

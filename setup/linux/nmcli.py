@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from smolmon.setup.facts import NM, NM_PATH, Profile
+from smolmon.setup.linux.facts import NM, NM_PATH, Profile
 
 _TYPES = {"802-3-ethernet": "ethernet"}
 # D-Bus flags of CheckpointCreate: delete new profiles, disconnect new devices. Never 1, which

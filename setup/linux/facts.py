@@ -13,15 +13,12 @@ from typing import Any
 
 from attrs import field, frozen
 
+from smolmon.setup.errors import FactsError
 from smolmon.setup.shell import command, lines, quote, sections
 
 NM = "org.freedesktop.NetworkManager"
 NM_PATH = "/org/freedesktop/NetworkManager"
 UNIT = "smolmon-exporter.service"
-
-
-class FactsError(ValueError):
-    """The output of the facts script cannot be read. One line."""
 
 
 @frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from smolmon.setup.service import listen_address, ping_allowed, sysctl_file, unit
+from smolmon.setup.linux.service import listen_address, ping_allowed, sysctl_file, unit
 from tests.setup.material import bare, want
 
 

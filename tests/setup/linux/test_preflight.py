@@ -7,10 +7,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 from attrs import evolve
 
-from smolmon.setup.facts import Connection, Device, Facts, KernelRoute
-from smolmon.setup.preflight import refusals
+from smolmon.setup.linux.facts import Connection, Device, Facts, KernelRoute
+from smolmon.setup.linux.preflight import refusals
+from tests.setup.linux.test_plan import NODES, stolen_default
 from tests.setup.material import bare, provisioned, want
-from tests.setup.test_plan import NODES, stolen_default
 
 
 def _without_device(facts: Facts) -> Facts:
