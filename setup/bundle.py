@@ -8,13 +8,24 @@ from attrs import field, frozen
 
 
 @frozen
+class Identity:
+    """What a node proves itself with, and whom it lets in; PEM."""
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    authority: bytes = field(repr=False)
+
+
+@frozen
 class Bundle:
     """The files for one node, and what is known of its peers.
 
-    `agent` and `cluster_file` are contents. `macs` are the MAC addresses of the other members of
-    its segments, by segment and node, as far as they are known.
+    `agent` and `cluster_file` are contents. Without an `identity` the exporter is not encrypted.
+    `macs` are the MAC addresses of the members of its segments, by segment and node, as far as
+    they are known.
     """
 
     agent: bytes = field(repr=False)
     cluster_file: bytes = field(repr=False)
+    identity: Identity | None = None
     macs: Mapping[tuple[str, str], str] = field(factory=dict)

@@ -60,7 +60,7 @@ async def survey(
     found = dict(zip([node.name for node in nodes], answers, strict=True))
     built = await agent
     states = {name: f[1] for name, f in found.items() if isinstance(f, tuple)}
-    bundle = Bundle(built, cluster_file, _macs(cluster, states))
+    bundle = Bundle(built, cluster_file, macs=_macs(cluster, states))
     targets = {}
     for node in nodes:
         if isinstance(pair := found[node.name], tuple):
