@@ -2,6 +2,7 @@
 
 from smolmon.cluster.load import ClusterError, load, parse
 from smolmon.cluster.model import (
+    Apart,
     Cabling,
     Cluster,
     Expectation,
@@ -15,6 +16,7 @@ from smolmon.cluster.model import (
 )
 
 __all__ = [
+    "Apart",
     "Cabling",
     "Cluster",
     "ClusterError",

@@ -341,6 +341,24 @@ def isolation(cluster: Cluster, node: str) -> tuple[Isolation, ...]:
     )
 
 
+def kept_apart(cluster: Cluster) -> tuple[Segment, ...]:
+    """The segments from one of which nobody may open anything towards another of them.
+
+    But for the addresses of :func:`free_to_cross`. In the file's order.
+    """
+    return tuple(s for s in cluster.routed if not is_fabric(cluster, s))
+
+
+def free_to_cross(cluster: Cluster) -> tuple[IPv4Address, ...]:
+    """The addresses on segments of :func:`kept_apart` whose nodes are on the fabric as well."""
+    return tuple(
+        member.address
+        for segment in kept_apart(cluster)
+        for member in segment.members
+        if any(is_fabric(cluster, s) for s in cluster.segments_of(member.node))
+    )
+
+
 def _isolation_target(cluster: Cluster, segment: Segment) -> str:
     gateway = gateway_of(cluster, segment.name)
     workers = [m.node for m in segment.members if m.node != gateway]

@@ -15,6 +15,7 @@ from smolmon.cluster import units
 from smolmon.cluster.model import (
     DEFAULT_EXPORTER_PORT,
     EXPECTATIONS,
+    Apart,
     Cabling,
     Cluster,
     Expectation,
@@ -109,7 +110,7 @@ class _Reader:
         keys = self.mapping(
             top,
             required=("cluster", "server", "nodes", "segments"),
-            optional=("internet", "exporter"),
+            optional=("internet", "exporter", "isolation"),
         )
         if keys is None:
             return None
@@ -129,9 +130,10 @@ class _Reader:
         server = self.server(keys.get("server"), segments)
         internet = self.internet(keys.get("internet"), segments)
         port = self.exporter_port(keys.get("exporter"))
+        apart = self.choice(keys.get("isolation"), Apart) or Apart.REPORT
         if self.problems or name is None or server is None:
             return None
-        return Cluster(name, tuple(nodes), tuple(segments), server, internet, port)
+        return Cluster(name, tuple(nodes), tuple(segments), server, internet, port, apart)
 
     def node(self, name: str, place: Place) -> Node | None:
         keys = self.mapping(place, required=("platform",), optional=("ssh", "management"))
@@ -155,7 +157,7 @@ class _Reader:
         keys = self.mapping(
             place,
             required=("kind", "subnet", "members"),
-            optional=("cabling", "gateway", "expect"),
+            optional=("cabling", "gateway", "expect", "static_neighbors"),
         )
         if keys is None:
             return None
@@ -163,6 +165,7 @@ class _Reader:
         subnet = self.subnet(keys.get("subnet"))
         cabling = self.choice(keys.get("cabling"), Cabling)
         gateway = self.text(keys.get("gateway"), NAME, "the name of a member")
+        static = self.flag(keys.get("static_neighbors"))
         if kind is None:
             return None
         members = [
@@ -174,7 +177,8 @@ class _Reader:
         if subnet is None:
             return None
         usual = Cabling.CHAIN if kind is Kind.THUNDERBOLT else Cabling.STAR
-        return Segment(name, kind, subnet, tuple(members), cabling or usual, expect, gateway)
+        wires = cabling or usual
+        return Segment(name, kind, subnet, tuple(members), wires, expect, gateway, static)
 
     def member(self, node: str, place: Place, kind: Kind) -> Member | None:
         if isinstance(place.value, dict):
@@ -318,6 +322,11 @@ class _Reader:
             hint = f"did you mean `{near[0]}`?" if near else f"it is one of {_listing(known)}"
             self.wrong(place, f"{_said(place)} is not known; {hint}")
             return None
+
+    def flag(self, place: Place | None) -> bool:
+        if place is not None and place.value not in ("true", "false"):
+            self.wrong(place, f"{_said(place)} is neither `true` nor `false`")
+        return place is not None and place.value == "true"
 
     def address(self, place: Place | None) -> IPv4Address | None:
         if place is None:

@@ -36,6 +36,13 @@ class Cabling(str, Enum):
     STAR = "star"  # a switch or hub in the middle; with two members, one cable
 
 
+class Apart(str, Enum):
+    """What becomes of packets between segments that are not to reach each other."""
+
+    REPORT = "report"  # there are no routes; whoever adds one is found out by the exporter
+    ENFORCE = "enforce"  # gateways also drop them
+
+
 @frozen
 class Expectation:
     """What a segment promises: round-trip time in seconds, loss as a ratio, bytes per second."""
@@ -74,6 +81,7 @@ class Segment:
     cabling: Cabling
     expect: Expectation
     gateway: str | None = None  # only where the file chooses between several candidates
+    static_neighbors: bool = False  # whether members keep each other's MAC addresses
 
     def member(self, node: str) -> Member | None:
         """The place of `node` on this segment, or None."""
@@ -117,6 +125,7 @@ class Cluster:
     server: Server
     internet: Internet | None = None
     exporter_port: int = DEFAULT_EXPORTER_PORT
+    isolation: Apart = Apart.REPORT
 
     def node(self, name: str) -> Node:
         """The node called `name`. Raises KeyError."""

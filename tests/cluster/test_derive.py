@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,17 @@ def test_what_must_fail_has_no_way_through(cluster: Cluster) -> None:
             assert deliver(cluster, node.name, pair.address) is None
             assert deliver(cluster, node.name, pair.control) is not None
             assert pair.control in cluster.segment(pair.link).subnet
+
+
+@given(clusters)
+def test_nobody_is_kept_from_what_it_is_meant_to_reach(cluster: Cluster) -> None:
+    apart, free = derive.kept_apart(cluster), derive.free_to_cross(cluster)
+    for node in cluster.nodes:
+        for segment, other in permutations(apart, 2):
+            member = segment.member(node.name)
+            if member and other.member(node.name) is None:
+                allowed = derive.reaches(cluster, node.name, other.name)
+                assert (member.address in free) == allowed
 
 
 @given(clusters)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smolmon.cluster import ClusterError, Kind, load, parse
+from smolmon.cluster import Apart, ClusterError, Kind, load, parse
 from smolmon.cluster.rules import warnings_of
 from tests.cluster.clusters import GUIDE, guide
 
@@ -77,6 +77,10 @@ BROKEN = [
      "segments.fabric.members.mini2", "thunderbolt0"),
     ("cluster: guide", "cluster: [guide]", "cluster", "a list is not lower-case letters"),
     ("cluster: guide", "clutser: guide", "clutser", "did you mean `cluster`?"),
+    ("cluster: guide", "cluster: guide\nisolation: enforced", "isolation",
+     "did you mean `enforce`?"),
+    ("    subnet: 192.168.51.0/24", "    subnet: 192.168.51.0/24\n    static_neighbors: on",
+     "segments.edge51.static_neighbors", "'on' is neither `true` nor `false`"),
 ]  # fmt: skip
 
 
@@ -94,6 +98,18 @@ def test_the_line_is_the_one_to_edit() -> None:
     assert problems(text) == [
         f"c.yaml:{line}: segments.edge51.members.pi4: 192.168.99.4 is not in 192.168.51.0/24"
     ]
+
+
+def test_what_is_asked_for_beside_addresses_and_routes() -> None:
+    cluster = guide()
+    assert cluster.isolation is Apart.REPORT
+    assert not any(s.static_neighbors for s in cluster.segments)
+    text = TEXT.replace("cluster: guide", "cluster: guide\nisolation: enforce").replace(
+        "    subnet: 192.168.51.0/24", "    subnet: 192.168.51.0/24\n    static_neighbors: true"
+    )
+    cluster = parse(text)
+    assert cluster.isolation is Apart.ENFORCE
+    assert [s.name for s in cluster.segments if s.static_neighbors] == ["edge51"]
 
 
 def test_all_problems_are_told_at_once() -> None:
