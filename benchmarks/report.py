@@ -13,7 +13,8 @@ PAGE = DOCS / "benchmarks.md"
 HEAD = """\
 # Benchmarks
 
-Written by `benchmarks/rtt` and `benchmarks/scrape`; run them as root to have your own numbers.
+Written by `benchmarks/rtt`, `benchmarks/scrape` and `benchmarks/setup`; run them as root to have
+your own numbers.
 Compare rows of one run with each other, not with those of another machine.
 """
 

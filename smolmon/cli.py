@@ -11,6 +11,7 @@ from smolmon import __version__
 # name: (module, attribute, one line of help). The help stands here so that `smolmon --help` need
 # not import what it lists; a test holds it to each command's own.
 COMMANDS = {
+    "init": ("smolmon.commands.init", "init", "Write a first cluster file."),
     "check": ("smolmon.commands.check", "check", "Validate the cluster file."),
     "setup": ("smolmon.commands.setup", "setup", "Provision the network and the exporters."),
     "verify": ("smolmon.commands.verify", "verify", "Compare expected with seen, from every node."),
