@@ -23,6 +23,7 @@ from benchmarks.wire import addresses
 from smolmon.cluster.derive import Probe, ProbeKind
 from smolmon.exporter import pings, web
 from smolmon.exporter.echo_linux import LinuxEcho
+from smolmon.exporter.host import this_host
 from smolmon.exporter.pages import Pages
 from smolmon.exporter.pinger import Pinger
 from smolmon.exporter.prober import Prober
@@ -62,5 +63,5 @@ async def main(count: int, port: int) -> None:
 
 
 if __name__ == "__main__":
-    _ = exporter  # all of the exporter, for the memory
+    _ = exporter, this_host()  # all of the exporter, for the memory
     asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))

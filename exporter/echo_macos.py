@@ -19,6 +19,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from smolmon.exporter.echo import (
@@ -35,6 +36,7 @@ from smolmon.exporter.echo import (
 
 # xnu: bsd/sys/socket.h, bsd/netinet/in.h, bsd/netinet6/in6.h. The socket module lacks them.
 SOL_SOCKET = 0xFFFF
+SO_RCVBUF = 0x1002
 SO_TIMESTAMP_MONOTONIC = 0x0800
 SCM_TIMESTAMP_MONOTONIC = 0x04
 IP_BOUND_IF, IPV6_BOUND_IF = 25, 125
@@ -47,6 +49,7 @@ TICKS = struct.Struct("=Q")
 
 BATCH = 256  # packets that one call takes, so that a flood cannot hold up the rest
 REMEMBERED = 4096  # requests whose time of transmission is kept
+RECEIVE_BUFFER = 1 << 18  # bytes
 ROOM = 512  # bytes: more than any headers and the packet that is sent
 
 
@@ -64,6 +67,9 @@ class MacEcho:
         self._socket = socket.socket(family, socket.SOCK_DGRAM, protocol)
         try:
             self._socket.setblocking(False)
+            # Else 8192 bytes (net.inet.raw.recvspace), which the replies to others fill too.
+            with suppress(OSError):
+                self._socket.setsockopt(SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER)
             if device is not None:
                 level, option = (
                     (socket.IPPROTO_IPV6, IPV6_BOUND_IF)

@@ -10,12 +10,12 @@ import asyncio
 import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 
 from smolmon.cluster.derive import Isolation
-from smolmon.exporter.echo import OpenEcho
+from smolmon.exporter.echo import Echo, OpenEcho
 from smolmon.exporter.pinger import Pinger, Result
-from smolmon.exporter.prober import Prober
 
 log = logging.getLogger(__name__)
 
@@ -93,32 +93,44 @@ async def ask(open_echo: OpenEcho, device: str, addresses: Sequence[str]) -> lis
     The socket is opened for this question only, so an interface that was away is found again.
     """
     pinger = Pinger(addresses, TIMEOUT)
-    prober = Prober(pinger, open_echo, device, eager=True)
-    prober.open()
+    echo = open_echo(device, ":" in addresses[0])
     try:
         for _ in range(ROUNDS):
             for index in range(len(addresses)):
-                prober.send(index)
-            await _until_heard(prober, SPACING, enough=lambda: all(_answered(pinger)))
-        await _until_heard(
-            prober, TIMEOUT, enough=lambda: all(_answered(pinger)) or not pinger.in_flight
-        )
+                _send(pinger, echo, index)
+            if await _all_answer(pinger, echo, SPACING):
+                break
+        await _all_answer(pinger, echo, TIMEOUT)
     finally:
-        prober.close()
+        echo.close()
     return _answered(pinger)
+
+
+def _send(pinger: Pinger, echo: Echo, index: int) -> None:
+    request = pinger.begin(index)
+    try:
+        echo.send(request.address, request.sequence, request.payload)
+    except OSError as error:
+        pinger.refused(request, error)
 
 
 def _answered(pinger: Pinger) -> list[bool]:
     return [t.results[Result.REPLY] > 0 for t in pinger.tallies()]
 
 
-async def _until_heard(prober: Prober, seconds: float, enough: Callable[[], bool]) -> None:
-    """Wait until `enough`, `seconds` at most."""
+async def _all_answer(pinger: Pinger, echo: Echo, seconds: float) -> bool:
+    """Whether everybody has answered, in `seconds` at most. Raises OSError."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not enough() and (left := deadline - loop.time()) > 0:
-        prober.heard.clear()
-        try:
-            await asyncio.wait_for(prober.heard.wait(), left)
-        except asyncio.TimeoutError:
-            prober.settle()
+    readable = asyncio.Event()
+    loop.add_reader(echo.fileno(), readable.set)
+    try:
+        deadline = loop.time() + seconds
+        while not all(_answered(pinger)) and (left := deadline - loop.time()) > 0:
+            readable.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(readable.wait(), left)
+            for event in echo.receive():
+                pinger.heard(event)
+    finally:
+        loop.remove_reader(echo.fileno())
+    return all(_answered(pinger))

@@ -25,6 +25,7 @@ from smolmon.exporter.scrape import Collect, CollectorError
 
 INTERVAL = 1.0  # seconds from one ping of a target to the next
 TIMEOUT = 1.0  # seconds that a reply may take
+AGAIN = 0.1  # seconds until a task that does not end is cancelled once more
 
 
 class Observer:
@@ -64,7 +65,7 @@ class Observer:
     def collectors(self) -> dict[str, Collect]:
         """What to collect now.
 
-        What lives on the event loop is looked at here, at one moment; the thread gets a copy.
+        What changes all the time is looked at here, at one moment; the thread gets a copy.
         """
         seen = pings.look(self.probes, self.prober)
         states = list(self.checks.states.items())
@@ -93,8 +94,9 @@ class Observer:
         isolated = len(self.checks.states) == len(self._isolation) or self.checks.trouble
         if not isolated or not self._network.is_settled():
             return 0
-        self.prober.settle()
-        return min((t.requests for t in self.prober.pinger.tallies()), default=sys.maxsize)
+        with self.prober.lock:
+            self.prober.settle()
+            return min((t.requests for t in self.prober.pinger.tallies()), default=sys.maxsize)
 
     async def run(self, interval: float = INTERVAL) -> None:
         """Observe until cancelled. Should any part of it fail, so does the whole.
@@ -107,9 +109,11 @@ class Observer:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # Before Python 3.12 wait_for() may swallow a cancellation: say it again.
+            while left := [task for task in tasks if not task.done()]:
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(left, timeout=AGAIN)
             self.prober.close()
 
     def _loops(self, interval: float) -> Iterator[Coroutine[Any, Any, object]]:

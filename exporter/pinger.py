@@ -334,6 +334,7 @@ class Pinger:
         running.last_reply = self._wall()
         if rtt is None:
             return
+        running.last_reply -= max(0.0, seen - rtt)  # for so long it waited to be read
         running.counts[bisect_left(self.edges, rtt)] += 1
         running.rtt_sum += rtt
         running.tx, running.rx = tx, rx

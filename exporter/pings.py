@@ -30,18 +30,19 @@ class Pings:
 
 def look(probes: Sequence[Probe], prober: Prober) -> Pings:
     """What is known now. `prober` pings the probes' addresses, in their order."""
-    prober.settle()
-    pinger, lateness = prober.pinger, prober.lateness
-    return Pings(
-        probes=probes,
-        tallies=pinger.tallies(),
-        edges=pinger.edges,
-        invalid=dict(pinger.invalid),
-        lag_counts=tuple(lateness.counts),
-        lag_total=lateness.total,
-        overruns=prober.overruns,
-        clock_steps=prober.clock.steps,
-    )
+    with prober.lock:
+        prober.settle()
+        pinger, lateness = prober.pinger, prober.lateness
+        return Pings(
+            probes=probes,
+            tallies=pinger.tallies(),
+            edges=pinger.edges,
+            invalid=dict(pinger.invalid),
+            lag_counts=tuple(lateness.counts),
+            lag_total=lateness.total,
+            overruns=prober.overruns,
+            clock_steps=prober.clock.steps,
+        )
 
 
 def ping(seen: Pings) -> Iterator[Metric]:

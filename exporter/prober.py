@@ -1,9 +1,12 @@
 """Sends the pings and listens for what comes back, whatever happens to the network meanwhile.
 
-Requests leave in small bursts, and before each, one wake-up takes in what the last one brought: the
-kernel keeps the times, so neither costs any accuracy. (Waking up costs more than a ping does.) Only
-where the kernel does not stamp replies, each is read as it comes. Whoever wants to know more in
-between calls `settle`.
+Requests leave in small bursts, and what they brought is taken in now and then, before the next one:
+the kernel keeps the times, so neither costs any accuracy. (Waking up, and reading for the first
+time since, cost more than a ping does.) Only where the kernel does not stamp replies, each is read
+as it comes. Whoever wants to know more in between calls `settle`.
+
+All of it happens in a thread that sleeps in between, since the timer of an event loop takes twice
+as long to wake up.
 """
 
 from __future__ import annotations
@@ -11,8 +14,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import select
+import socket
+import threading
+import time
 from bisect import bisect_left
 from collections import deque
+from contextlib import suppress
 
 from smolmon.exporter.clock import StepWatch
 from smolmon.exporter.echo import Clock, Echo, OpenEcho
@@ -24,6 +32,8 @@ log = logging.getLogger(__name__)
 BROKEN = (errno.EBADF, errno.ENOTSOCK, errno.ENODEV, errno.ENXIO)
 
 BURST = 20  # requests that leave together at most
+UNREAD = 40  # requests whose replies may wait to be read: what any receive buffer has room for
+PATIENCE = 5.0  # seconds that they wait at most
 LAG_EDGES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 LAGS = 60  # bursts over which the worst lag is remembered
 
@@ -51,42 +61,124 @@ class Lateness:
 class Prober:
     """Joins a pinger's accounts to echo sockets, which it opens and opens again as needed.
 
-    Lives on one event loop. `trouble` says why a socket is missing; None while there is none
-    missing. With `eager`, replies are read as they come, and set `heard`. `overruns` counts the
-    bursts that were left out because this process or its machine was held up for too long.
+    May be used from any thread; who wants several facts of one moment holds `lock` meanwhile, and
+    briefly, for no ping leaves until then. `trouble` says why a socket is missing; None while there
+    is none missing. `overruns` counts the bursts that were left out because this process or its
+    machine was held up for too long.
     """
 
-    def __init__(
-        self, pinger: Pinger, open_echo: OpenEcho, device: str | None = None, *, eager: bool = False
-    ) -> None:
+    def __init__(self, pinger: Pinger, open_echo: OpenEcho) -> None:
+        self.lock = threading.RLock()
         self.pinger = pinger
         self.trouble: str | None = None
-        self.heard = asyncio.Event()  # set whenever something came in
         self.lateness = Lateness()
         self.overruns = 0
         self.clock = StepWatch()
         self._open_echo = open_echo
-        self._device = device
-        self._eager = eager
         self._echoes: dict[bool, Echo] = {}  # by whether it is for IPv6
-        self._read: set[bool] = set()  # those that the event loop watches
+        self._unread = 0  # requests that were sent since the accounts were last settled
         self._ipv6 = [":" in address for address in pinger.addresses]
 
     def open(self, ipv6: bool = False) -> Echo:
         """The socket for that family, opened if there is none. Raises OSError."""
-        echo = self._echoes.get(ipv6)
-        if echo is None:
-            echo = self._echoes[ipv6] = self._open_echo(self._device, ipv6)
-            self._watch(ipv6, echo)
-        return echo
+        with self.lock:
+            echo = self._echoes.get(ipv6)
+            if echo is None:
+                echo = self._echoes[ipv6] = self._open_echo(None, ipv6)
+            return echo
 
     def close(self) -> None:
         """Close the sockets. Requests in flight are forgotten, not counted."""
-        for ipv6 in list(self._echoes):
-            self._close(ipv6)
+        with self.lock:
+            for ipv6 in list(self._echoes):
+                self._close(ipv6)
 
     def send(self, index: int) -> None:
         """Send one request to that address. Without a socket nothing is sent, and none counted."""
+        with self.lock:
+            self._send(index)
+
+    def settle(self) -> None:
+        """Bring the accounts up to now. What has come is heard before anything times out."""
+        with self.lock:
+            self._unread = 0
+            self._listen()
+            self.pinger.lag = self.lateness.worst
+            self.pinger.expire()
+
+    async def run(self, interval: float) -> None:
+        """Ping every address (there is one) once per `interval` seconds, in bursts evenly spread.
+
+        Goes on until cancelled; should the thread that does it fail, so does this.
+        """
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        here, stop = socket.socketpair()
+
+        def fail(error: Exception) -> None:
+            if not over.done():
+                over.set_exception(error)
+
+        def body() -> None:
+            try:
+                self._ping(interval, stop)
+            except Exception as error:
+                with suppress(RuntimeError):  # the loop is closed: nobody is interested
+                    loop.call_soon_threadsafe(fail, error)
+
+        thread = threading.Thread(target=body, name="ping", daemon=True)
+        thread.start()
+        try:
+            await over
+        finally:
+            here.close()  # which makes `stop` readable
+            thread.join()  # at the most it is in the middle of a burst
+            stop.close()
+
+    def _ping(self, interval: float, stop: socket.socket) -> None:
+        """Ping until `stop` becomes readable."""
+        bursts = shares(len(self.pinger.addresses))
+        count = len(bursts)
+        spacing = interval / count
+        start, slot = time.monotonic(), 0
+        settled = start
+        while self._rest(start + slot * spacing, stop):
+            burst = bursts[slot % count]
+            with self.lock:
+                now = time.monotonic()
+                self.lateness.add(max(0.0, now - start - slot * spacing))
+                if self._unread + len(burst) > UNREAD or now - settled >= PATIENCE:
+                    self.settle()
+                    settled = now
+                for index in burst:
+                    self._send(index)
+                following = next_slot(slot, count, (time.monotonic() - start) / spacing)
+                self.overruns += following - slot - 1
+                slot = following
+        self.settle()
+
+    def _rest(self, until: float, stop: socket.socket) -> bool:
+        """Whether to go on at `until`, in monotonic time. Replies nobody else stamps are read."""
+        end = stop.fileno()
+        while True:
+            with self.lock:
+                hurried = [e.fileno() for e in self._echoes.values() if e.rx is Clock.USER]
+            try:
+                # Unlike a lock's, its timeout is of the monotonic clock everywhere.
+                left = max(0.0, until - time.monotonic())
+                ready, _, _ = select.select([end, *hurried], (), (), left)
+            except OSError as error:
+                if error.errno != errno.EBADF:  # closed meanwhile, by whoever called settle()
+                    raise
+                continue
+            if not ready:
+                return True
+            if end in ready:
+                return False
+            with self.lock:
+                self._listen()
+
+    def _send(self, index: int) -> None:
         ipv6 = self._ipv6[index]
         echo = self._echoes.get(ipv6)
         if echo is None:
@@ -97,6 +189,7 @@ class Prober:
                 return
         if self.trouble is not None:
             self._note(None)
+        self._unread += 1
         request = self.pinger.begin(index)
         try:
             echo.send(request.address, request.sequence, request.payload)
@@ -105,7 +198,7 @@ class Prober:
             if error.errno in BROKEN:
                 self._close(ipv6)
 
-    def listen(self) -> None:
+    def _listen(self) -> None:
         """Take in what has come."""
         for ipv6, echo in tuple(self._echoes.items()):
             try:
@@ -120,62 +213,9 @@ class Prober:
                 log.warning("ping: the clock was set")
             for event in events:
                 self.pinger.heard(event)
-            if echo.rx is Clock.USER:
-                self._watch(ipv6, echo)
-        self.heard.set()
-
-    def settle(self) -> None:
-        """Bring the accounts up to now. What has come is heard before anything times out."""
-        self.listen()
-        self.pinger.lag = self.lateness.worst
-        self.pinger.expire()
-
-    async def run(self, interval: float) -> None:
-        """Ping every address (there is one) once per `interval` seconds, in bursts evenly spread.
-
-        Goes on until cancelled.
-        """
-        loop = asyncio.get_running_loop()
-        bursts = shares(len(self.pinger.addresses))
-        count = len(bursts)
-        spacing = interval / count
-        start, slot = loop.time(), 0
-        over: asyncio.Future[None] = loop.create_future()
-        timer: asyncio.Handle
-
-        # A plain callback: a task that sleeps would cost as much as a ping.
-        def tick() -> None:
-            nonlocal slot, timer
-            try:
-                self.lateness.add(max(0.0, loop.time() - start - slot * spacing))
-                self.settle()
-                for index in bursts[slot % count]:
-                    self.send(index)
-                following = next_slot(slot, count, (loop.time() - start) / spacing)
-                self.overruns += following - slot - 1
-                slot = following
-                timer = loop.call_at(start + slot * spacing, tick)
-            except Exception as error:
-                over.set_exception(error)
-
-        timer = loop.call_soon(tick)
-        try:
-            await over
-        finally:
-            timer.cancel()
-
-    def _watch(self, ipv6: bool, echo: Echo) -> None:
-        """Have replies read as they come, where that is wanted or nobody else stamps them."""
-        if ipv6 not in self._read and (self._eager or echo.rx is Clock.USER):
-            asyncio.get_running_loop().add_reader(echo.fileno(), self.listen)
-            self._read.add(ipv6)
 
     def _close(self, ipv6: bool) -> None:
-        echo = self._echoes.pop(ipv6)
-        if ipv6 in self._read:
-            self._read.remove(ipv6)
-            asyncio.get_running_loop().remove_reader(echo.fileno())
-        echo.close()
+        self._echoes.pop(ipv6).close()
         self.pinger.abandon(i for i, six in enumerate(self._ipv6) if six is ipv6)
 
     def _note(self, trouble: str | None) -> None:

@@ -67,9 +67,10 @@ class RouteWatch:
         if not self._wanted:
             return {}
         table = self._system.routes()
+        names = {m: device(m, self._system) for m in {member for _, member in self._wanted}}
         devices = {}
         for route, member in self._wanted:
-            devices[route] = device(member, self._system)
+            devices[route] = names[member]
             present = is_present(route, devices[route], table)
             before = self._present.get(route, present)
             if before != present:

@@ -8,13 +8,14 @@ import fcntl
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
 
 from attrs import evolve
+from pyroute2.netlink import rtnl
+from pyroute2.netlink.diag import SS_ESTABLISHED, SS_LISTEN
 
-from smolmon.exporter import netlink
-from smolmon.exporter.netlink import KernelError, Message, Netlink, attribute, attributes
+from smolmon.exporter.netlink_linux import Events, KernelError, Message, Questions
 from smolmon.exporter.system import (
     Connection,
     Counters,
@@ -37,19 +38,19 @@ IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 # Of the calling thread's namespace, which /proc/net is not.
 PROC_NET = Path("/proc/thread-self/net")
 
-# include/uapi/linux/rtnetlink.h: what the questions and events are about.
-NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
-NEW_ADDRESS, DEL_ADDRESS, GET_ADDRESS = 20, 21, 22
-NEW_ROUTE, DEL_ROUTE, GET_ROUTE = 24, 25, 26
-NEW_NEIGHBOUR, DEL_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30
-GROUPS = 0x1 | 0x4 | 0x10 | 0x40  # links, neighbours, IPv4 addresses, IPv4 routes
+GROUPS = rtnl.RTMGRP_LINK | rtnl.RTMGRP_NEIGH | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_IPV4_ROUTE
+TOPICS = {
+    rtnl.RTM_NEWLINK: Topic.INTERFACES,
+    rtnl.RTM_DELLINK: Topic.INTERFACES,
+    rtnl.RTM_NEWADDR: Topic.ADDRESSES,
+    rtnl.RTM_DELADDR: Topic.ADDRESSES,
+    rtnl.RTM_NEWROUTE: Topic.ROUTES,
+    rtnl.RTM_DELROUTE: Topic.ROUTES,
+    rtnl.RTM_NEWNEIGH: Topic.NEIGHBOURS,
+    rtnl.RTM_DELNEIGH: Topic.NEIGHBOURS,
+}
 
-LINK = struct.Struct("=BxHiII")  # family, type, index, flags, change
-ADDRESS = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
-ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst, src, tos, table, protocol, scope, type, flags
-NEIGHBOUR = struct.Struct("=B3xiHBB")  # family, index, state, flags, type
-STATS64 = struct.Struct("=16Q")  # include/uapi/linux/if_link.h: rtnl_link_stats64, its beginning
-
+# include/uapi/linux/rtnetlink.h, if.h
 IFF_UP = 1
 RT_TABLE_MAIN = 254
 RTN_UNICAST = 1
@@ -72,39 +73,28 @@ SIOCETHTOOL, ETHTOOL_GSET = 0x8946, 0x1  # include/uapi/linux/ethtool.h
 ETHTOOL_CMD = struct.Struct("=III HBBBBBB II HBB III")
 SPEED_UNKNOWN, DUPLEX_UNKNOWN = 0xFFFFFFFF, 0xFF
 
-# include/uapi/linux/inet_diag.h
-SOCK_DIAG_BY_FAMILY = 20
-DIAG_REQUEST = struct.Struct("=BBBxI HH 16s16s I II")
-DIAG_ANSWER = struct.Struct("=BBBB 2s2s 16s16s I II")
-DIAG_ANSWER_SIZE = 72
-DIAG_V6ONLY = 11
-ESTABLISHED, LISTEN = 1, 10  # include/net/tcp_states.h
-
 
 class LinuxSystem:
     """A :class:`~smolmon.exporter.system.System`."""
 
     def __init__(self) -> None:
-        self._route = Netlink(netlink.ROUTE)
-        self._diag = Netlink(netlink.SOCK_DIAG)
+        self._kernel = Questions()
 
     def routes(self) -> Sequence[KernelRoute]:
         """The main table. Routes for other types of service than the normal one are left out."""
-        question = ROUTE.pack(socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0)
-        return list(parse_routes(self._route.dump(GET_ROUTE, question)))
+        table = self._kernel.dump("route", family=socket.AF_INET, table=RT_TABLE_MAIN)
+        return list(parse_routes(table))
 
     def way(self, address: IPv4Address) -> Way | None:
         """What `ip route get` says."""
-        question = ROUTE.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
         try:
-            answer = self._route.ask(GET_ROUTE, question + attribute(1, address.packed))
+            found = self._kernel.way(str(address))
         except KernelError as error:
             if error.errno in NO_WAY:
                 return None
             raise
-        found = attributes(answer.body, ROUTE.size)
-        gateway = found.get(5)
-        return Way(_device(found.get(4)), IPv4Address(gateway) if gateway else None)
+        gateway = found.get_attr("RTA_GATEWAY")
+        return Way(_name(found.get_attr("RTA_OIF")), IPv4Address(gateway) if gateway else None)
 
     def forwarding(self) -> bool:
         """net.ipv4.ip_forward."""
@@ -112,20 +102,17 @@ class LinuxSystem:
 
     def interface(self, mac: str) -> str:
         """The first interface with that address; a bridge may share its port's."""
-        links = parse_links(self._route.dump(GET_LINK, bytes(LINK.size)))
-        return next((link.name for _, link in links if link.mac == mac), "")
+        links = parse_links(self._kernel.dump("link"))
+        return next((link.name for link in links if link.mac == mac), "")
 
     def interfaces(self) -> Sequence[Interface]:
         """All of them. The speed is that of the driver, which a virtual interface may invent."""
-        question = ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)
-        addresses = parse_addresses(self._route.dump(GET_ADDRESS, question))
-        links = parse_links(self._route.dump(GET_LINK, bytes(LINK.size)), addresses)
-        return [with_speed(link) for _, link in links]
+        addresses = parse_addresses(self._kernel.dump("addr", family=socket.AF_INET))
+        return [with_speed(link) for link in parse_links(self._kernel.dump("link"), addresses)]
 
     def neighbours(self) -> Sequence[Neighbour]:
         """The ARP table."""
-        question = NEIGHBOUR.pack(socket.AF_INET, 0, 0, 0, 0)
-        return list(parse_neighbours(self._route.dump(GET_NEIGHBOUR, question)))
+        return list(parse_neighbours(self._kernel.dump("neigh", family=socket.AF_INET)))
 
     def tcp(self, port: int) -> TcpSockets:
         """From the kernel's socket table, which is open to every user."""
@@ -159,18 +146,13 @@ class LinuxSystem:
 
     def close(self) -> None:
         """Close the netlink sockets."""
-        self._route.close()
-        self._diag.close()
+        self._kernel.close()
 
     def _sockets(self, family: int, local_port: int, remote_port: int) -> list[Message]:
-        states = 1 << ESTABLISHED | (1 << LISTEN if local_port else 0)
-        question = DIAG_REQUEST.pack(
-            *(family, socket.IPPROTO_TCP, 0, states),
-            *(socket.htons(local_port), socket.htons(remote_port), b"", b"", 0, 0, 0),
-        )
+        states = 1 << SS_ESTABLISHED | (1 << SS_LISTEN if local_port else 0)
         try:
-            return self._diag.dump(SOCK_DIAG_BY_FAMILY, question)
-        except OSError as error:
+            return self._kernel.tcp(family, states, local_port, remote_port)
+        except KernelError as error:
             if error.errno in (errno.ENOENT, errno.EPROTONOSUPPORT):
                 raise NotAvailableError("the kernel was built without sock_diag") from error
             raise
@@ -180,38 +162,22 @@ class LinuxChanges:
     """A :class:`~smolmon.exporter.system.Changes`."""
 
     def __init__(self) -> None:
-        self._socket = netlink.subscribe(GROUPS)
+        self._events = Events(GROUPS, TOPICS)
 
     def receive(self) -> News:
         """What has come. After an overflow it is everything."""
-        topics: set[Topic] = set()
-        lost = False
-        for message in netlink.events(self._socket):
-            if message is None:
-                lost = True
-            elif message.kind in TOPICS:
-                topics.add(TOPICS[message.kind])
+        kinds = set(self._events.receive())
+        lost = None in kinds
+        topics = {TOPICS[kind] for kind in kinds if kind in TOPICS}
         return News(frozenset(Topic if lost else topics), lost)
 
     def fileno(self) -> int:
         """The socket's descriptor."""
-        return self._socket.fileno()
+        return self._events.fileno()
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
-
-
-TOPICS = {
-    NEW_LINK: Topic.INTERFACES,
-    DEL_LINK: Topic.INTERFACES,
-    NEW_ADDRESS: Topic.ADDRESSES,
-    DEL_ADDRESS: Topic.ADDRESSES,
-    NEW_ROUTE: Topic.ROUTES,
-    DEL_ROUTE: Topic.ROUTES,
-    NEW_NEIGHBOUR: Topic.NEIGHBOURS,
-    DEL_NEIGHBOUR: Topic.NEIGHBOURS,
-}
+        self._events.close()
 
 
 def free_bind(listener: socket.socket) -> None:
@@ -222,18 +188,17 @@ def free_bind(listener: socket.socket) -> None:
 def parse_routes(messages: Iterable[Message]) -> Iterator[KernelRoute]:
     """The routes of the main table among RTM_NEWROUTE messages (rtnetlink(7))."""
     for message in messages:
-        _, length, _, tos, table, _, _, kind, flags = ROUTE.unpack_from(message.body)
-        if table != RT_TABLE_MAIN or tos:
+        # A kernel before 4.20 lists every table.
+        if message["table"] != RT_TABLE_MAIN or message["tos"]:
             continue
-        found = attributes(message.body, ROUTE.size)
-        gateway = found.get(5) if kind == RTN_UNICAST else None
+        gateway = message.get_attr("RTA_GATEWAY") if message["type"] == RTN_UNICAST else None
         yield KernelRoute(
-            destination=IPv4Network((found.get(1, bytes(4)), length)),
+            destination=IPv4Network((message.get_attr("RTA_DST") or 0, message["dst_len"])),
             gateway=IPv4Address(gateway) if gateway else None,
-            device=_device(found.get(4)),
-            metric=_u32(found.get(6)) or 0,
-            dead=bool(flags & RTNH_F_DEAD),
-            linkdown=bool(flags & RTNH_F_LINKDOWN),
+            device=_name(message.get_attr("RTA_OIF")),
+            metric=message.get_attr("RTA_PRIORITY") or 0,
+            dead=bool(message["flags"] & RTNH_F_DEAD),
+            linkdown=bool(message["flags"] & RTNH_F_LINKDOWN),
         )
 
 
@@ -241,72 +206,63 @@ def parse_addresses(messages: Iterable[Message]) -> dict[int, tuple[IPv4Address,
     """The IPv4 addresses of each interface, by its index, from RTM_NEWADDR messages."""
     found: dict[int, tuple[IPv4Address, ...]] = {}
     for message in messages:
-        family, _, _, _, index = ADDRESS.unpack_from(message.body)
-        values = attributes(message.body, ADDRESS.size)
-        local = values.get(2) or values.get(1)  # the other end's, without one's own
-        if family == socket.AF_INET and local:
+        index = message["index"]
+        # IFA_ADDRESS is the other end's, where there is one's own.
+        local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        if local:
             found[index] = (*found.get(index, ()), IPv4Address(local))
     return found
 
 
 def parse_links(
     messages: Iterable[Message], addresses: Mapping[int, tuple[IPv4Address, ...]] | None = None
-) -> Iterator[tuple[int, Interface]]:
-    """The interfaces, with their index, from RTM_NEWLINK messages. `speed` is left out."""
+) -> Iterator[Interface]:
+    """The interfaces, from RTM_NEWLINK messages. `speed` is left out."""
     for message in messages:
-        _, _, index, flags, _ = LINK.unpack_from(message.body)
-        found = attributes(message.body, LINK.size)
-        up = bool(flags & IFF_UP)
-        receive, transmit = _counters(found[23]) if 23 in found else (None, None)
-        carrier = found.get(33)
-        yield (
-            index,
-            Interface(
-                name=found[3].rstrip(b"\0").decode(errors="replace"),
-                up=up,
-                carrier=carrier != b"\0" if up and carrier else None,
-                mac=_mac(found.get(1)),
-                addresses=(addresses or {}).get(index, ()),
-                mtu=_u32(found.get(4)),
-                carrier_changes=_u32(found.get(35)),
-                receive=receive,
-                transmit=transmit,
-            ),
+        up = bool(message["flags"] & IFF_UP)
+        carrier = message.get_attr("IFLA_CARRIER")
+        stats = message.get_attr("IFLA_STATS64")
+        yield Interface(
+            name=message.get_attr("IFLA_IFNAME"),
+            up=up,
+            carrier=bool(carrier) if up and carrier is not None else None,
+            mac=_mac(message.get_attr("IFLA_ADDRESS")),
+            addresses=(addresses or {}).get(message["index"], ()),
+            mtu=message.get_attr("IFLA_MTU"),
+            carrier_changes=message.get_attr("IFLA_CARRIER_CHANGES"),
+            receive=_received(stats) if stats else None,
+            transmit=_sent(stats) if stats else None,
         )
 
 
 def parse_neighbours(messages: Iterable[Message]) -> Iterator[Neighbour]:
     """The IPv4 neighbours, from RTM_NEWNEIGH messages."""
     for message in messages:
-        family, index, state, _, _ = NEIGHBOUR.unpack_from(message.body)
-        found = attributes(message.body, NEIGHBOUR.size)
-        if family == socket.AF_INET and state in NEIGHBOUR_STATES and 1 in found:
-            known = NEIGHBOUR_STATES[state]
+        address = message.get_attr("NDA_DST")
+        if message["state"] in NEIGHBOUR_STATES and address:
+            known = NEIGHBOUR_STATES[message["state"]]
             missing = known in (NeighbourState.INCOMPLETE, NeighbourState.FAILED)
             yield Neighbour(
-                IPv4Address(found[1]),
-                _name(index),
+                IPv4Address(address),
+                _name(message["ifindex"]),
                 known,
-                "" if missing else _mac(found.get(2)),
+                "" if missing else _mac(message.get_attr("NDA_LLADDR")),
             )
 
 
 def parse_socket(message: Message) -> Listener | Connection:
     """A TCP socket, from an inet_diag_msg."""
-    family, state, _, _, sport, dport, source, target, index, _, _ = DIAG_ANSWER.unpack_from(
-        message.body
-    )
-    local = _address(family, source)
-    if state == LISTEN:
+    local = _address(message["idiag_src"])
+    if message["idiag_state"] == SS_LISTEN:
         # Sent for IPv6 sockets that listen, whoever asks.
-        only = attributes(message.body, DIAG_ANSWER_SIZE).get(DIAG_V6ONLY, b"\1")[0]
-        ipv4 = local.version == 4 or (int(local) == 0 and not only)
-        return Listener(local, _name(index) if index else "", ipv4)
+        only = message.get_attr("INET_DIAG_SKV6ONLY")
+        ipv4 = local.version == 4 or (int(local) == 0 and only == 0)
+        return Listener(local, _name(message["idiag_if"]), ipv4)
     return Connection(
         local,
-        int.from_bytes(sport, "big"),
-        _address(family, target),
-        int.from_bytes(dport, "big"),
+        message["idiag_sport"],
+        _address(message["idiag_dst"]),
+        message["idiag_dport"],
     )
 
 
@@ -347,36 +303,29 @@ def with_speed(link: Interface) -> Interface:
     )
 
 
-def _counters(stats: bytes) -> tuple[Counters, Counters]:
+def _received(stats: Mapping[str, int]) -> Counters:
     # Received packets for which the interface had no room are drops, as in /proc/net/dev.
-    values = STATS64.unpack_from(stats)
-    return (
-        Counters(values[2], values[0], values[4], values[6] + values[15]),
-        Counters(values[3], values[1], values[5], values[7]),
-    )
+    drops = stats["rx_dropped"] + stats["rx_missed_errors"]
+    return Counters(stats["rx_bytes"], stats["rx_packets"], stats["rx_errors"], drops)
 
 
-def _address(family: int, packed: bytes) -> IPv4Address | IPv6Address:
-    if family == socket.AF_INET:
-        return IPv4Address(packed[:4])
-    address = IPv6Address(packed)
-    return address.ipv4_mapped or address
+def _sent(stats: Mapping[str, int]) -> Counters:
+    return Counters(stats["tx_bytes"], stats["tx_packets"], stats["tx_errors"], stats["tx_dropped"])
 
 
-def _u32(value: bytes | None) -> int | None:
-    return int(struct.unpack("=I", value)[0]) if value else None
+def _address(text: str) -> IPv4Address | IPv6Address:
+    address = ip_address(text)
+    return (address.ipv4_mapped if address.version == 6 else None) or address
 
 
-def _mac(value: bytes | None) -> str:
-    return value.hex(":") if value and len(value) == 6 else ""
+def _mac(text: str | None) -> str:
+    return text if text and len(text) == len("00:00:00:00:00:00") else ""
 
 
-def _device(value: bytes | None) -> str:
-    index = _u32(value)
-    return _name(index) if index else ""
-
-
-def _name(index: int) -> str:
+def _name(index: int | None) -> str:
+    """The interface with that index; "" for none."""
+    if not index:
+        return ""
     try:
         return socket.if_indextoname(index)
     except OSError as error:

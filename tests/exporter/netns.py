@@ -93,7 +93,7 @@ def inside(namespace: str, function: Callable[[], T]) -> T:
 
     def body() -> None:
         try:
-            _enter(namespace)
+            enter(namespace)
             outcome.append(function())
         except BaseException as error:
             trouble.append(error)
@@ -106,7 +106,7 @@ def inside(namespace: str, function: Callable[[], T]) -> T:
     return outcome[0]
 
 
-def _enter(namespace: str) -> None:
+def enter(namespace: str) -> None:
     """Move the calling thread into a namespace (os.setns is not in Python 3.10 and 3.11)."""
     with Path(f"/run/netns/{namespace}").open("rb") as handle:
         libc = ctypes.CDLL(None, use_errno=True)

@@ -101,7 +101,9 @@ class TestRequest:
         pinger.heard(reply_to(request, clock.now, elapsed=0.0003, tx=Clock.KERNEL, rx=Clock.KERNEL))
         pinger.expire()
         assert results(pinger) == {"reply": 1}
-        assert pinger.tallies()[0].rtt_sum == 0.0003
+        tally = pinger.tallies()[0]
+        assert tally.rtt_sum == 0.0003
+        assert tally.last_reply == pytest.approx(clock.now + 1e9 - 3 + 0.0003, abs=1e-6)
 
     def test_answered_twice(self, pinger, clock):
         request = pinger.begin(0)

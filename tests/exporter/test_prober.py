@@ -2,21 +2,24 @@
 
 import asyncio
 import errno
+import threading
 import time
-from statistics import median
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolmon.exporter.echo import Reply
+from smolmon.exporter.echo import Clock, Reply
 from smolmon.exporter.pinger import Pinger, Result
-from smolmon.exporter.prober import BURST, Prober, next_slot, shares
+from smolmon.exporter.prober import BURST, UNREAD, Prober, next_slot, shares
 from tests.exporter.fakes import FakeEcho, error
 
 
 def answer(address, sequence, payload):
-    return [Reply(address, sequence, payload, asyncio.get_running_loop().time(), elapsed=0.0)]
+    return [Reply(address, sequence, payload, time.monotonic(), elapsed=0.0)]
 
 
 class Sockets:
@@ -25,11 +28,13 @@ class Sockets:
     def __init__(self):
         self.opened = []
         self.fails_with = None
+        self.rx = Clock.USER
 
     def __call__(self, device, ipv6=False):
         if self.fails_with is not None:
             raise self.fails_with
         self.opened.append(FakeEcho(answer))
+        self.opened[-1].rx = self.rx
         return self.opened[-1]
 
 
@@ -55,17 +60,83 @@ def probe(sockets, scenario, addresses=("10.10.0.1",)):
 async def until(condition, seconds=5.0):
     async def with_deadline():
         while not condition():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
     await asyncio.wait_for(with_deadline(), seconds)
 
 
-def test_replies_are_heard_as_they_come(sockets):
-    async def scenario(prober):
-        prober.send(0)
-        await until(lambda: not prober.pinger.in_flight)
+@asynccontextmanager
+async def running(prober, interval):
+    task = asyncio.ensure_future(prober.run(interval))
+    yield task
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
-    assert probe(sockets, scenario) == {"reply": 1}
+
+class TestReading:
+    async def first(self, prober):
+        async with running(prober, 60.0):
+            await until(lambda: prober.pinger.tallies()[0].requests)
+
+    def test_replies_that_nobody_else_stamps_are_read_as_they_come(self, sockets):
+        assert probe(sockets, self.first) == {"reply": 1}
+
+    def test_a_socket_that_breaks_meanwhile_ends_nothing(self, sockets, caplog):
+        async def scenario(prober):
+            async with running(prober, 0.02):
+                await until(lambda: prober.pinger.tallies()[0].requests)
+                sockets.opened[0].broken = True
+                await until(lambda: len(sockets.opened) > 1)
+                await until(lambda: prober.trouble is None)
+
+        probe(sockets, scenario)
+        assert "the ICMP socket broke" in caplog.messages[0]
+
+    def test_one_that_somebody_closes_meanwhile_ends_nothing(self, sockets):
+        async def scenario(prober):
+            async with running(prober, 0.02):
+                for count in range(1, 20):
+                    await until(lambda count=count: len(sockets.opened) >= count)
+                    prober.close()
+
+        assert set(probe(sockets, scenario)) <= {"reply"}
+
+    def test_stamped_ones_may_wait_but_not_in_any_number(self, sockets):
+        unread = []
+
+        async def scenario(prober):
+            sockets.rx = Clock.KERNEL
+            receive = FakeEcho.receive
+
+            def counted(echo):
+                unread.append(prober.pinger.in_flight)
+                return receive(echo)
+
+            with patch.object(FakeEcho, "receive", counted):
+                async with running(prober, 0.01):
+                    await until(lambda: len(unread) > 3)
+
+        probe(sockets, scenario, [f"10.10.0.{i}" for i in range(7)])
+        assert unread[:3] == [UNREAD // 7 * 7] * 3
+
+    def test_whoever_wants_to_know_needs_not_wait(self, sockets):
+        async def scenario(prober):
+            sockets.rx = Clock.KERNEL
+            async with running(prober, 60.0):
+                await until(lambda: sockets.opened and sockets.opened[0].sent)
+                prober.settle()
+                assert prober.pinger.in_flight == 0
+
+        assert probe(sockets, scenario) == {"reply": 1}
+
+    def test_nothing_that_has_come_is_forgotten_at_the_end(self, sockets):
+        async def scenario(prober):
+            sockets.rx = Clock.KERNEL
+            async with running(prober, 60.0):
+                await until(lambda: sockets.opened and sockets.opened[0].sent)
+
+        assert probe(sockets, scenario) == {"reply": 1}
 
 
 def test_every_address_has_its_turn(sockets):
@@ -139,24 +210,20 @@ def test_without_a_socket_nothing_is_counted_and_one_line_logged(sockets, caplog
 class TestSchedule:
     def test_does_not_drift(self, sockets):
         """What a turn takes does not move the next: each leaves at the start of a slot."""
-        into_slot = []
+        left = []
+
+        def send(index):
+            left.append(time.monotonic())
+            time.sleep(0.008)  # a turn that takes its time
 
         async def scenario(prober):
-            loop = asyncio.get_running_loop()
-            start = loop.time()
-
-            def send(index):
-                into_slot.append((loop.time() - start) % 0.01)
-                while (loop.time() - start) % 0.01 < 0.004:
-                    pass  # a turn that takes its time
-
-            prober.send = send
-            task = asyncio.ensure_future(prober.run(0.01))
-            await until(lambda: len(into_slot) > 50)
-            task.cancel()
+            prober._send = send
+            async with running(prober, 0.01):
+                await until(lambda: len(left) > 50)
 
         probe(sockets, scenario)
-        assert median(into_slot) < 0.004
+        # One after the other they would be 18 ms apart, each and every one.
+        assert min(after - before for before, after in pairwise(left)) < 0.015
 
     @given(st.integers(0, 10**6), st.integers(1, 50), st.floats(0, 10**6))
     def test_never_goes_back_nor_swaps_turns(self, slot, count, late):
@@ -187,9 +254,8 @@ class TestBursts:
         left = []
 
         async def scenario(prober):
-            loop = asyncio.get_running_loop()
-            send = prober.send
-            prober.send = lambda index: (left.append((loop.time(), index)), send(index))
+            send = prober._send
+            prober._send = lambda index: (left.append((time.monotonic(), index)), send(index))
             task = asyncio.ensure_future(prober.run(0.3))
             await until(lambda: len(left) >= 120)
             task.cancel()
@@ -204,7 +270,8 @@ class TestBursts:
         async def scenario(prober):
             task = asyncio.ensure_future(prober.run(0.01))
             await until(lambda: sockets.opened and len(sockets.opened[0].sent) >= 2)
-            time.sleep(0.05)  # the process is held up
+            with prober.lock:
+                time.sleep(0.05)  # the process is held up
             before = prober.lateness.total
             await until(lambda: prober.overruns)
             assert prober.overruns >= 3
@@ -219,6 +286,15 @@ class TestBursts:
             prober.pinger.expire = lambda: 1 / 0
             with pytest.raises(ZeroDivisionError):
                 await asyncio.wait_for(prober.run(0.01), 5)
+
+        probe(sockets, scenario)
+
+    def test_leave_no_thread_behind(self, sockets):
+        async def scenario(prober):
+            async with running(prober, 60.0):
+                await until(lambda: sockets.opened)
+                assert "ping" in [t.name for t in threading.enumerate()]
+            assert "ping" not in [t.name for t in threading.enumerate()]
 
         probe(sockets, scenario)
 
