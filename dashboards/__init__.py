@@ -1,1 +1,1 @@
-"""Grafana dashboards, generated with grafanalib."""
+"""Grafana boards: written with grafanalib, generated as JSON, provisioned by `smolmon render`."""

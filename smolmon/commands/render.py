@@ -9,13 +9,16 @@ import click
 
 from smolmon.alerts.render import (
     DEFAULT_WEBHOOK,
+    HEADER,
     RenderError,
     check_webhook,
     parse_speed,
     write,
 )
 from smolmon.alerts.render import render as texts_of
+from smolmon.alerts.speed import duration, interval
 from smolmon.commands.options import cluster_option, load_cluster
+from smolmon.dashboards import provisioning
 
 
 @click.command()
@@ -38,12 +41,14 @@ from smolmon.commands.options import cluster_option, load_cluster
 def render(directory: str, cluster_file: str, speed: str, webhook: str) -> None:
     """Write the monitor's configuration.
 
-    DIR gets prometheus/ (prometheus.yml, rules, targets) and alertmanager/ (alertmanager.yml).
+    DIR gets prometheus/ (prometheus.yml, rules, targets), alertmanager/ (alertmanager.yml), and
+    grafana/ (provisioning: data source, folder, boards).
     """
     try:
         factor, url = parse_speed(speed), check_webhook(webhook)
         cluster = load_cluster(cluster_file)
-        for path in write(Path(directory), texts_of(cluster, factor, url)):
+        grafana = provisioning.texts(cluster, HEADER, duration(interval(factor)))
+        for path in write(Path(directory), texts_of(cluster, factor, url) | grafana):
             click.echo(path)
     except RenderError as error:
         click.echo(str(error), err=True)

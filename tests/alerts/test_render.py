@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from smolmon.alerts import speed
 from smolmon.alerts.render import HEADER, render, shipped_rules, write
 from smolmon.cli import cli
+from smolmon.cluster import load
+from smolmon.dashboards import provisioning
 from tests.alerts.scenarios import GUIDE, NESTED, ROOT
 
 Tool = Callable[[str], str]
@@ -24,6 +26,7 @@ FILES = {
     "prometheus/targets/smolmon.json",
     "alertmanager/alertmanager.yml",
     *(f"prometheus/rules/{name}" for name in shipped_rules()),
+    *provisioning.texts(load(EXAMPLE), HEADER, "5s"),
 }
 
 
