@@ -148,8 +148,9 @@ def test_what_is_declared_is_exported(node):
     assert of(found, "smolmon_ip_forwarding_expected", family="ipv4") == [forwards]
     assert of(found, "smolmon_ip_forwarding_enabled", family="ipv4") == [1]
     assert len(of(found, "smolmon_route_present")) == len(derive.routes(CLUSTER, node))
-    ssh = CLUSTER.node(node).ssh
-    assert of(found, "smolmon_node_info", platform="linux", ssh=ssh) == [1]
+    machine = CLUSTER.node(node)
+    info = {"platform": machine.platform.value, "ssh": machine.ssh}
+    assert of(found, "smolmon_node_info", **info) == [1]
     assert of(found, "smolmon_topology_info", hash="abc") == [1]
 
 
