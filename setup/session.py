@@ -14,6 +14,7 @@ import click
 from smolmon.cluster import Cluster, Node
 from smolmon.setup import agent
 from smolmon.setup.apply import ApplyError, apply
+from smolmon.setup.bundle import Identity
 from smolmon.setup.report import (
     check_data,
     one_line,
@@ -25,6 +26,7 @@ from smolmon.setup.report import (
 from smolmon.setup.ssh import Runner, connections
 from smolmon.setup.survey import Survey, Target, survey
 from smolmon.setup.together import run, together
+from smolmon.setup.trust import TrustError
 from smolmon.setup.verify import Check, Verdict, verify
 
 
@@ -68,7 +70,7 @@ def run_setup(
     with connections(nodes) as runners:
         try:
             found = run(_surveyed(cluster, nodes, runners, cluster_file))
-        except agent.AgentError as error:
+        except (agent.AgentError, TrustError) as error:
             click.echo(str(error), err=True)
             return 1
         code = _shown(found, report, confirm_within, only_plan=only_plan, as_json=as_json)
@@ -90,7 +92,14 @@ async def _surveyed(
     cluster_file: bytes,
 ) -> Survey:
     built = asyncio.ensure_future(asyncio.to_thread(agent.build))
-    return await survey(cluster, nodes, runners, built, cluster_file)
+    known = asyncio.ensure_future(asyncio.to_thread(_identities, cluster, nodes))
+    return await survey(cluster, nodes, runners, built, cluster_file, identities=known)
+
+
+def _identities(cluster: Cluster, nodes: Sequence[Node]) -> Mapping[str, Identity]:
+    from smolmon.setup.trust.store import identities  # noqa: PLC0415 - slow; here beside ssh
+
+    return identities(cluster, nodes)
 
 
 def _shown(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from smolmon.cluster import Cluster, Node
-from smolmon.setup.bundle import Bundle
+from smolmon.setup.bundle import Bundle, Identity
 from smolmon.setup.errors import FactsError
 from smolmon.setup.ssh import Runner, SshError
 from smolmon.setup.steps import Plan
@@ -42,8 +42,10 @@ async def survey(
     runners: Mapping[str, Runner],
     agent: asyncio.Future[bytes],
     cluster_file: bytes,
+    *,
+    identities: asyncio.Future[Mapping[str, Identity]],
 ) -> Survey:
-    """Gather facts from all nodes at once, judge them, and plan. Changes nothing."""
+    """Gather facts from all nodes at once, judge them, and plan. Changes nothing on them."""
 
     async def one(node: Node) -> tuple[System, State] | list[str]:
         try:
@@ -58,13 +60,14 @@ async def survey(
 
     answers = await together(one, nodes)
     found = dict(zip([node.name for node in nodes], answers, strict=True))
-    built = await agent
+    built, known = await asyncio.gather(agent, identities)
     states = {name: f[1] for name, f in found.items() if isinstance(f, tuple)}
-    bundle = Bundle(built, cluster_file, macs=_macs(cluster, states))
+    macs = _macs(cluster, states)
     targets = {}
     for node in nodes:
         if isinstance(pair := found[node.name], tuple):
             system, state = pair
+            bundle = Bundle(built, cluster_file, known[node.name], macs)
             plan = state.plan(bundle)
             targets[node.name] = Target(node, runners[node.name], system, state, bundle, plan)
     return Survey(targets, {name: f for name, f in found.items() if isinstance(f, list)})

@@ -95,10 +95,12 @@ class Connection:
 
 @frozen
 class File:
-    """A file's SHA-256 (hex) and its modification time, in seconds since the epoch."""
+    """A file: SHA-256 (hex), modification time in seconds since the epoch, permissions, owner."""
 
     sha256: str
     changed: int
+    mode: int = 0o644
+    owner: int = 0  # UID
 
 
 @frozen
@@ -132,6 +134,8 @@ class Facts:
     python_version: tuple[int, int] | None = None
     files: dict[str, File] = field(factory=dict)  # by path; only those that exist
     service: Service = Service(False, False, False, None)
+    systemd: int | None = None  # its version
+    clock: int | None = None  # seconds since the epoch
 
     def interface(self, name: str | None, mac: str | None = None) -> Interface | None:
         """The interface of that MAC address if one is given, else of that name."""
@@ -176,8 +180,13 @@ class Facts:
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv4.ping_group_range")
 
 
-def script(uuids: Iterable[str], files: Iterable[str], port: int) -> str:
-    """The facts script: profiles with these UUIDs, files at these paths, listeners on `port`."""
+def script(uuids: Iterable[str], files: Iterable[str], private: Iterable[str], port: int) -> str:
+    """The facts script: profiles with these UUIDs, files at these paths, listeners on `port`.
+
+    `private` are those files that only root can read.
+    """
+    files, private = list(files), set(private)
+    public = [path for path in files if path not in private]
     call = f"busctl --json=short call {NM}"
     return lines(
         [
@@ -209,8 +218,11 @@ def script(uuids: Iterable[str], files: Iterable[str], port: int) -> str:
             ),
             "echo @@python; python3 -c "
             "'import sys; print(sys.executable, *sys.version_info[:2], sep=\"\\n\")' 2>/dev/null",
-            f"echo @@changed; stat -c '%Y %n' {command(*files)} 2>/dev/null",
-            f"echo @@sha256; sha256sum {command(*files)} 2>/dev/null",
+            "echo @@systemd; systemctl --version",
+            "echo @@clock; date +%s",
+            f"echo @@files; stat -c '%Y %a %u %n' {command(*files)} 2>/dev/null",
+            f"echo @@sha256; sha256sum {command(*public)} 2>/dev/null",
+            *(_as_root(command("sha256sum", path)) for path in files if path in private),
             f"unit=$(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload,MainPID {UNIT})",
             'echo @@unit; echo "$unit"',
             "pid=${unit#*MainPID=}; pid=${pid%%[!0-9]*}",
@@ -219,6 +231,10 @@ def script(uuids: Iterable[str], files: Iterable[str], port: int) -> str:
             "true",
         ]
     )
+
+
+def _as_root(line: str) -> str:
+    return f"if [ $(id -u) = 0 ]; then {line}; else sudo -n {line}; fi 2>/dev/null"
 
 
 def parse(text: str) -> Facts:
@@ -263,10 +279,12 @@ def parse(text: str) -> Facts:
             },
             python=python[0] if len(python) >= 3 else None,
             python_version=(int(python[1]), int(python[2])) if len(python) >= 3 else None,
-            files=_files(found.get(("changed", ""), ""), found.get(("sha256", ""), "")),
+            files=_files(found.get(("files", ""), ""), found.get(("sha256", ""), "")),
             service=_service(
                 found.get(("unit", ""), ""), words("started"), found.get(("listening", ""), "")
             ),
+            systemd=int(version[1]) if len(version := words("systemd")) > 1 else None,
+            clock=int(clock[0]) if (clock := words("clock")) else None,
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise FactsError(
@@ -367,12 +385,14 @@ def sorted_routes(routes: Iterable[ProfileRoute]) -> tuple[ProfileRoute, ...]:
     return tuple(sorted(routes, key=lambda r: (r.destination, str(r.via), r.metric or 0)))
 
 
-def _files(changed: str, sha256: str) -> dict[str, File]:
-    times = {
-        path: int(time) for time, path in (line.split(" ", 1) for line in changed.splitlines())
-    }
+def _files(listed: str, sha256: str) -> dict[str, File]:
     digests = {line[66:]: line[:64] for line in sha256.splitlines()}
-    return {path: File(digests[path], times[path]) for path in times if path in digests}
+    found = {}
+    for line in listed.splitlines():
+        changed, mode, owner, path = line.split(" ", 3)
+        if path in digests:
+            found[path] = File(digests[path], int(changed), int(mode, 8), int(owner))
+    return found
 
 
 def _service(unit: str, started: list[str], listening: str) -> Service:

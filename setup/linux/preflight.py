@@ -10,6 +10,7 @@ from smolmon.setup.linux.wanted import Link, Wanted, called_ours
 from smolmon.setup.shell import command
 
 OLDEST_PYTHON = (3, 10)
+OLDEST_SYSTEMD = 247  # the first with LoadCredential=
 
 
 def refusals(wanted: Wanted, facts: Facts) -> list[str]:
@@ -17,6 +18,7 @@ def refusals(wanted: Wanted, facts: Facts) -> list[str]:
     return [
         *_sudo(facts),
         *_python(facts),
+        *_systemd(facts),
         *_network_manager(facts),
         *(line for link in wanted.links for line in _port(link, facts)),
         *_stray(wanted, facts),
@@ -43,6 +45,15 @@ def _python(facts: Facts) -> Iterator[str]:
         yield (
             f"{facts.python} is Python {seen}; smolmon needs {oldest} or newer: upgrade the "
             "distribution, or put a newer python3 into /usr/local/bin"
+        )
+
+
+def _systemd(facts: Facts) -> Iterator[str]:
+    if facts.systemd is None or facts.systemd < OLDEST_SYSTEMD:
+        seen = "there is no systemd" if facts.systemd is None else f"systemd is {facts.systemd}"
+        yield (
+            f"{seen}; smolmon needs {OLDEST_SYSTEMD} or newer, which hands a service its key "
+            "(LoadCredential=): upgrade the distribution"
         )
 
 

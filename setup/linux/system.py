@@ -14,7 +14,7 @@ from smolmon.setup.linux import facts as _facts
 from smolmon.setup.linux import nmcli, preflight
 from smolmon.setup.linux.facts import NM, NM_PATH, UNIT, Facts
 from smolmon.setup.linux.plan import plan
-from smolmon.setup.linux.service import LEFTOVERS, PATHS, files
+from smolmon.setup.linux.service import LEFTOVERS, PATHS, PRIVATE, files
 from smolmon.setup.linux.wanted import Wanted, wanted
 from smolmon.setup.looks import Hop
 from smolmon.setup.script import steps_script
@@ -36,7 +36,7 @@ class LinuxSystem:
 
     def facts_script(self) -> str:
         """See System."""
-        return _facts.script(self.wanted.uuids, PATHS, self.wanted.port)
+        return _facts.script(self.wanted.uuids, PATHS, PRIVATE, self.wanted.port)
 
     def state(self, out: str) -> LinuxState:
         """See System."""
@@ -124,7 +124,8 @@ class LinuxState:
 
     def plan(self, bundle: Bundle) -> Plan:
         """See State."""
-        return plan(self.wanted, self.facts, files(self.wanted, self.facts, bundle))
+        window = bundle.identity.window if bundle.identity else None
+        return plan(self.wanted, self.facts, files(self.wanted, self.facts, bundle), window)
 
     def armed(self, steps: tuple[Step, ...], seconds: int) -> str:
         """See State. The token is the D-Bus path of a NetworkManager checkpoint."""

@@ -26,6 +26,7 @@ import yaml
 
 from smolmon.alerts.render import ALERTMANAGER, render, targets, write
 from smolmon.alerts.speed import seconds
+from smolmon.commands.render import trust_of
 from tests.alerts.scenarios import GUIDE, SCENARIOS, Scenario
 
 SPEED = 20.0
@@ -128,11 +129,12 @@ def free_address() -> str:
 
 def configure(directory: Path, world: World, alertmanager: str) -> None:
     """What `smolmon render` writes, with every scenario's nodes as targets of one Prometheus."""
-    texts = render(GUIDE, SPEED, f"http://{world.address}/")
+    texts = render(GUIDE, trust_of(GUIDE), SPEED, f"http://{world.address}/")
     groups = [g for s in SCENARIOS for g in json.loads(targets(s.cluster))]
     for group in groups:
         labels = group["labels"]
         group["targets"] = [world.address]
+        labels["__scheme__"] = "http"
         labels["__metrics_path__"] = f"/{labels['cluster']}/{labels['node']}"
     texts["prometheus/targets/smolmon.json"] = json.dumps(groups)
     name = "prometheus/prometheus.yml"

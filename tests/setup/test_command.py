@@ -82,7 +82,7 @@ def test_the_plan_of_bare_nodes(nodes, cluster_file):
     nodes(mini1="mini1-bare", pi="pi5-bare")
     done = call(setup, "--cluster", cluster_file(), "--plan")
     assert done.exit_code == 2, done.output
-    assert "pi5 (pi@192.168.1.14): 10 steps" in done.output
+    assert "pi5 (pi@192.168.1.14): 14 steps" in done.output
     assert "  # there is no profile smolmon-edge50 on eth0" in done.output
     assert "undo themselves after 90 s" in done.output
 
@@ -96,6 +96,31 @@ def test_the_plan_as_json(nodes, cluster_file):
     step = data["plan"]["pi5"]["network"][0]
     assert step["command"].startswith("sudo -n nmcli connection add")
     assert data["refused"] == []
+
+
+def test_no_plan_shows_a_key(nodes, cluster_file):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    for more in ([], ["--json"]):
+        done = call(setup, "--cluster", cluster_file(), "--plan", *more)
+        assert done.exit_code == 2
+        assert "/opt/smolmon/tls/node.key" in done.output
+        kept = list(Path(os.environ["SMOLMON_CONFIG"]).rglob("*.key"))
+        assert len(kept) == 3
+        for key in kept:
+            secret = key.read_text().splitlines()[1:-1]
+            assert not any(line in done.output for line in secret)
+
+
+def test_an_authority_that_cannot_be_used_is_one_line(nodes, cluster_file):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    file = cluster_file()
+    call(setup, "--cluster", file, "--plan")
+    key = Path(os.environ["SMOLMON_CONFIG"], "guide", "authority.key")
+    key.write_text("x")
+    done = call(setup, "--cluster", file, "--yes")
+    assert done.exit_code == 1
+    assert done.output.startswith(f"{key}: holds no usable private key")
+    assert done.output.count("\n") == 1
 
 
 def test_without_a_terminal_it_does_not_go_on_by_itself(nodes, cluster_file, tmp_path):

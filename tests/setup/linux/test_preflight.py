@@ -70,6 +70,8 @@ def test_a_good_node_passes(node):
         (evolve(bare("pi5"), sudo=False), "echo 'pi ALL=(ALL) NOPASSWD: ALL' | sudo tee"),
         (evolve(bare("pi5"), python_version=None), "sudo apt install python3"),
         (evolve(bare("pi5"), python_version=(3, 8)), "/usr/bin/python3 is Python 3.8"),
+        (evolve(bare("pi5"), systemd=246), "systemd is 246; smolmon needs 247 or newer"),
+        (evolve(bare("pi5"), systemd=None), "there is no systemd"),
         (evolve(bare("pi5"), nm_running=False), "systemctl enable --now NetworkManager"),
         (_named(bare("pi5"), "end0"), "there is no interface eth0; wired ones here: end0"),
         (_without_device(bare("pi5")), "nmcli device set eth0 managed yes"),
