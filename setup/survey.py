@@ -12,7 +12,13 @@ from smolmon.setup.bundle import Bundle
 from smolmon.setup.errors import FactsError
 from smolmon.setup.ssh import Runner, SshError
 from smolmon.setup.steps import Plan
-from smolmon.setup.system import State, System, UnsupportedError, system_of
+from smolmon.setup.system import (
+    State,
+    System,
+    UnsupportedError,
+    refused_together,
+    system_of,
+)
 from smolmon.setup.together import together
 
 
@@ -58,8 +64,10 @@ async def survey(
 
     answers = await together(one, nodes)
     found = dict(zip([node.name for node in nodes], answers, strict=True))
-    built = await agent
     states = {name: f[1] for name, f in found.items() if isinstance(f, tuple)}
+    for name, lines in refused_together(states).items():
+        found[name] = [f"{name}: {line}" for line in lines]
+    built = await agent
     bundle = Bundle(built, cluster_file, macs=_macs(cluster, states))
     targets = {}
     for node in nodes:
