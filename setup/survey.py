@@ -12,7 +12,13 @@ from smolmon.setup.bundle import Bundle, Identity
 from smolmon.setup.errors import FactsError
 from smolmon.setup.ssh import Runner, SshError
 from smolmon.setup.steps import Plan
-from smolmon.setup.system import State, System, UnsupportedError, system_of
+from smolmon.setup.system import (
+    State,
+    System,
+    UnsupportedError,
+    refused_together,
+    system_of,
+)
 from smolmon.setup.together import together
 
 
@@ -60,8 +66,10 @@ async def survey(
 
     answers = await together(one, nodes)
     found = dict(zip([node.name for node in nodes], answers, strict=True))
-    built, known = await asyncio.gather(agent, identities)
     states = {name: f[1] for name, f in found.items() if isinstance(f, tuple)}
+    for name, lines in refused_together(states).items():
+        found[name] = [f"{name}: {line}" for line in lines]
+    built, known = await asyncio.gather(agent, identities)
     macs = _macs(cluster, states)
     targets = {}
     for node in nodes:

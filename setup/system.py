@@ -6,6 +6,7 @@ A :class:`System` knows how one node of the cluster is asked; what it answered i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from smolmon.cluster.model import Member
 from smolmon.setup.bundle import Bundle
 from smolmon.setup.linux.system import LinuxSystem
 from smolmon.setup.looks import Hop
+from smolmon.setup.macos.rings import ring_refusals
+from smolmon.setup.macos.system import MacState, MacSystem
 from smolmon.setup.steps import Plan, Step
 
 
@@ -93,10 +96,14 @@ class UnsupportedError(Exception):
 
 
 def system_of(cluster: Cluster, node: Node) -> System:
-    """The system of `node`. Raises UnsupportedError."""
+    """The system of `node`."""
     if node.platform is Platform.MACOS:
-        raise UnsupportedError(
-            f"{node.name}: macOS nodes are not supported yet; "
-            "choose the others with `--node NAME ...`"
-        )
+        return MacSystem(cluster, node.name)
     return LinuxSystem(cluster, node.name)
+
+
+def refused_together(states: Mapping[str, State]) -> dict[str, list[str]]:
+    """Why nodes must not be touched that only shows when several are seen, by node name."""
+    return ring_refusals(
+        {name: s.facts.buses for name, s in states.items() if isinstance(s, MacState)}
+    )

@@ -140,11 +140,12 @@ def test_one_node_that_cannot_be_reached_keeps_all_as_they_are(nodes, cluster_fi
     assert (tmp_path / "log").read_text().count("ran") == 2
 
 
-def test_a_mac_is_one_line(nodes, cluster_file):
+def test_what_is_no_mac_is_one_line(nodes, cluster_file):
     nodes(mini1="mini1-bare", pi="pi5-bare")
     done = call(setup, "--cluster", cluster_file("macos"), "--yes")
     assert done.exit_code == 1
-    assert "mini1: macOS nodes are not supported yet; choose the others with" in done.output
+    assert "mini1: its facts cannot be read (ValueError: it names no network" in done.output
+    assert "is it a Mac with macOS 11 or newer?" in done.output
 
 
 def test_an_unknown_node_is_wrong_usage():
