@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from smolmon.setup.shell import lines, sections
 from smolmon.setup.steps import Step
 
+# The exit status of a script that found another setup at work (sysexits.h, EX_TEMPFAIL).
+HELD = 75
+
 
 def steps_script(steps: Sequence[Step], failed: str = "true", unless: str = "true") -> str:
     """All steps in order, up to the first that fails; then `failed`, and exit status 1.
