@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from smolmon.setup.shell import lines, sections
 from smolmon.setup.steps import Step
 
+# The exit status of a script that found another setup at work (sysexits.h, EX_TEMPFAIL).
+HELD = 75
+
 # A shell function: base64 from its standard input. macOS before 13 calls that option -D.
 DECODED = (
     "decoded() { if base64 -d </dev/null >/dev/null 2>&1; then base64 -d; "

@@ -25,14 +25,18 @@ def plan(
     facts: Facts,
     files: tuple[WantedFile, ...],
     window: tuple[int, int] | None = None,
+    *,
+    exporter: bool = True,
 ) -> Plan:
     """The steps that lead from `facts` to `wanted`, for a node that passed preflight.
 
-    `window`: from when to when the monitor's certificate is good (bundle.Identity).
+    `window`: from when to when the monitor's certificate is good (bundle.Identity). Without the
+    `exporter` its files and its service stay as they are.
     """
+    system = _system if exporter else _kernel_settings
     return Plan(
         network=network_steps(wanted, facts),
-        system=tuple(_system(wanted, facts, files)),
+        system=tuple(system(wanted, facts, files)),
         notes=(*_notes(wanted, facts), *_clock(facts, window)),
     )
 
@@ -164,6 +168,7 @@ def _duplicates(wanted: Wanted, facts: Facts) -> Iterator[Step]:
 
 
 def _notes(wanted: Wanted, facts: Facts) -> Iterator[str]:
+    yield from _beside_the_session(facts)
     for link in wanted.links:
         port = facts.interface(link.profile.interface, link.profile.mac)
         if port and port.up and not port.carrier:
@@ -171,6 +176,21 @@ def _notes(wanted: Wanted, facts: Facts) -> Iterator[str]:
                 f"{link.segment}: {port.name} has no carrier, so its profile is only stored; "
                 "plug the cable in, and NetworkManager activates it"
             )
+
+
+def _beside_the_session(facts: Facts) -> Iterator[str]:
+    """Docker takes 172.18.0.0/16 where a campus has its Wi-Fi: then nobody reaches the node."""
+    session = facts.interface(facts.ssh_interface)
+    if session is None:
+        return
+    for own in session.addresses:
+        for other in facts.interfaces:
+            for address in other.addresses:
+                if other is not session and address.network.overlaps(own.network):
+                    yield (
+                        f"{other.name} has {address}, which overlaps {own} of {session.name}, by "
+                        "which the node is reached: move it (Docker: `default-address-pools`)"
+                    )
 
 
 def _clock(facts: Facts, window: tuple[int, int] | None) -> Iterator[str]:
@@ -208,6 +228,14 @@ def _system(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iter
         yield step
     yield from _sysctls(wanted, facts)
     yield from _service(facts, files, changed)
+
+
+def _kernel_settings(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:
+    """What of the system the network needs: without forwarding nothing gets through a gateway."""
+    for file in files:
+        if not file.exporter and (why := _wrong(file, facts)):
+            yield _install(file, facts, why)
+    yield from _sysctls(wanted, facts)
 
 
 def _resume(facts: Facts) -> Iterator[str]:

@@ -51,7 +51,7 @@ def files(wanted: Wanted, facts: Facts, bundle: Bundle) -> tuple[WantedFile, ...
     tls = bundle.identity is not None
     plist = launchd.exporter(python, wanted.node, listen, facts.group, tls=tls)
     return (
-        *_forwarding(wanted),
+        *network_files(wanted),
         WantedFile(AGENT, "the agent", bundle.agent, EXPORTER),
         WantedFile(CLUSTER, "the cluster file", bundle.cluster_file, EXPORTER),
         *_tls(bundle, facts.group),
@@ -59,7 +59,8 @@ def files(wanted: Wanted, facts: Facts, bundle: Bundle) -> tuple[WantedFile, ...
     )
 
 
-def _forwarding(wanted: Wanted) -> tuple[WantedFile, ...]:
+def network_files(wanted: Wanted) -> tuple[WantedFile, ...]:
+    """Those that the network needs: without forwarding nothing gets through a gateway."""
     if not wanted.forwarding:
         return ()
     plist = launchd.forwarding()

@@ -14,18 +14,19 @@ from smolmon.cluster import Cluster
 from smolmon.cluster.model import Kind, Member
 from smolmon.macos import route_get
 from smolmon.setup.bundle import Bundle
-from smolmon.setup.looks import Hop
+from smolmon.setup.looks import Hop, Kept
 from smolmon.setup.macos import asking, rollback
 from smolmon.setup.macos import facts as _facts
 from smolmon.setup.macos.facts import Facts
-from smolmon.setup.macos.notes import notes
-from smolmon.setup.macos.plan import network_steps, plan
+from smolmon.setup.macos.kept import kept
+from smolmon.setup.macos.plan import plan
 from smolmon.setup.macos.preflight import refusals, removal_refusals
 from smolmon.setup.macos.removal import removal
-from smolmon.setup.macos.service import LEFTOVERS, files
+from smolmon.setup.macos.service import LEFTOVERS, files, network_files
 from smolmon.setup.macos.sudoers import sudoers
 from smolmon.setup.macos.tools import DAEMONS, EXPORTER, LOG, NETSTAT, PING, RM, ROUTE, SYSCTL, TAIL
 from smolmon.setup.macos.wanted import Wanted, member_port, port_of, wanted
+from smolmon.setup.script import HELD
 from smolmon.setup.shell import command, lines, quote
 from smolmon.setup.steps import Plan, Step
 
@@ -73,7 +74,7 @@ class MacSystem:
         )
 
     def alone(self) -> str:
-        """Lines that end a script with status 75 where another one with these lines runs.
+        """Lines that end a script with HELD where another one with them runs.
 
         The lock is on a folder that is there anyway, and ends with the script. There is no flock(1)
         on a Mac; one that another program takes on the shell's own descriptor stays.
@@ -82,7 +83,7 @@ class MacSystem:
         return lines(
             [
                 "if [ -x /usr/bin/perl ]; then",
-                f"  exec 9<{DAEMONS} && {command('/usr/bin/perl', '-e', lock)} || exit 75",
+                f"  exec 9<{DAEMONS} && {command('/usr/bin/perl', '-e', lock)} || exit {HELD}",
                 "fi",
             ]
         )
@@ -168,13 +169,11 @@ class MacState:
         return refusals(self.wanted, self.facts)
 
     def plan(self, bundle: Bundle | None) -> Plan:
-        """See State. Without a bundle: the network alone."""
-        if bundle is None:
-            return Plan(
-                network=tuple(network_steps(self.wanted, self.facts)),
-                notes=tuple(notes(self.wanted, self.facts)),
-            )
-        return plan(self.wanted, self.facts, files(self.wanted, self.facts, bundle))
+        """See State."""
+        needed = (
+            network_files(self.wanted) if bundle is None else files(self.wanted, self.facts, bundle)
+        )
+        return plan(self.wanted, self.facts, needed)
 
     def removal_refusals(self) -> list[str]:
         """Why smolmon must not be removed from the node; empty when it may."""
@@ -183,6 +182,10 @@ class MacState:
     def removal(self) -> Plan:
         """How to take away all that smolmon installed and nothing else; empty when it is gone."""
         return removal(self.wanted, self.facts)
+
+    def stored(self) -> list[Kept]:
+        """See State."""
+        return [Kept(*row) for row in kept(self.wanted, self.facts)]
 
     def sudoers(self) -> str:
         """A sudoers file that lets the user of this session do what setup does."""

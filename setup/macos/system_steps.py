@@ -44,8 +44,10 @@ FORWARD = "net.inet.ip.forwarding"
 
 
 def system_steps(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:
-    """All of them, in order."""
-    yield from _directories(facts, files)
+    """All of them, in order. Without a file of the exporter's, that stays as it is."""
+    exporter = any(f.daemon == EXPORTER for f in files)
+    if exporter:
+        yield from _directories(facts, files)
     changed = [f for f in files if not same(f, facts)]
     seen: set[str] = set()
     for file in changed:
@@ -61,8 +63,9 @@ def system_steps(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) ->
             yield forward(facts, on=True, why="it is a gateway and does not forward")
     else:
         yield from without_forwarding(facts, "it is no gateway any more")
-    yield from _firewall(facts)
-    yield from _daemon(EXPORTER, files, changed, facts)
+    if exporter:
+        yield from _firewall(facts)
+        yield from _daemon(EXPORTER, files, changed, facts)
 
 
 def _directories(facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:

@@ -1,7 +1,8 @@
 """What several tests of setup start from: recorded output, and a model of what commands do.
 
 The recordings were made by the facts and verify scripts on Debian 12 (NetworkManager 1.42, systemd
-252), before and after `smolmon setup` of examples/guide.yaml.
+252), before and after `smolmon setup` of examples/guide.yaml: `provisioned` by an early version,
+`installed` by one that also asks what is kept for the next boot.
 """
 
 from __future__ import annotations
@@ -74,6 +75,12 @@ def provisioned(node: str) -> Facts:
     return evolve(facts, files=digests)
 
 
+@cache
+def installed(node: str) -> Facts:
+    """`node` after setup, with all that smolmon put there."""
+    return facts_module.parse(recorded(f"{node}-installed"))
+
+
 def after(facts: Facts, step: Step) -> Facts:
     """A node of these facts after a step, as NetworkManager, systemd and the kernel would do it.
 
@@ -110,7 +117,16 @@ def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noq
             new_file = File(hashlib.sha256(content).hexdigest(), NOW, int(mode, 8))
             return evolve(facts, files={**facts.files, path: new_file})
         case ["rm", "-f", path]:
-            return evolve(facts, files={k: f for k, f in facts.files.items() if k != path})
+            return evolve(
+                facts,
+                files={k: f for k, f in facts.files.items() if k != path},
+                folder=tuple(p for p in facts.folder if p != path),
+                setters={k: tuple(p for p in v if p != path) for k, v in facts.setters.items()},
+            )
+        case ["rmdir", path]:
+            assert path in facts.folder
+            assert not any(p.startswith(f"{path}/") for p in facts.folder)
+            return evolve(facts, folder=tuple(p for p in facts.folder if p != path))
         case ["ln", old, new_path]:
             assert new_path not in facts.files
             return evolve(facts, files={**facts.files, new_path: facts.files[old]})
@@ -125,6 +141,10 @@ def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noq
             return evolve(facts, service=evolve(facts.service, enabled=True, reload_needed=False))
         case ["systemctl", "daemon-reload"]:
             return evolve(facts, service=evolve(facts.service, reload_needed=False))
+        case ["systemctl", "stop", _]:
+            return evolve(facts, service=evolve(facts.service, active=False, started=None))
+        case ["systemctl", "disable", "-q", _]:
+            return evolve(facts, service=evolve(facts.service, enabled=False))
         case ["systemctl", "restart", _]:
             return evolve(facts, service=evolve(facts.service, active=True, started=NOW))
     raise AssertionError(f"the model does not know {words}")

@@ -151,7 +151,7 @@ def link_down(facts: Facts, node: str) -> Facts:
 
 
 def pings_forbidden(facts: Facts, node: str) -> Facts:
-    return evolve(facts, sysctl={**facts.sysctl, "net.ipv4.ping_group_range": "1\t0"})
+    return evolve(facts, sysctl={**facts.sysctl, "net.ipv4.ping_group_range": "1 0"})
 
 
 def another_agent(facts: Facts, node: str) -> Facts:
@@ -411,4 +411,18 @@ def test_what_installing_leaves_is_tidied_up():
     steps += [s for s in planned("pi5", again).system if s.content]
     kept = {w for s in steps for w in s.command.split() if w.endswith((".new", ".previous"))}
     assert kept == set(LEFTOVERS)
-    assert LinuxState(want("pi5"), bare("pi5")).tidy().split()[4:] == list(LEFTOVERS)
+    left = evolve(bare("pi5"), files={LEFTOVERS[1]: File("0" * 64, 0)})
+    assert LinuxState(want("pi5"), left).tidy().split()[4:] == list(LEFTOVERS)
+    assert LinuxState(want("pi5"), bare("pi5")).tidy() == ""
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_network_alone_leaves_the_exporter_as_it_is(node):
+    steps = LinuxState(want(node), bare(node)).plan(None).steps
+    assert not any(word in step.command for step in steps for word in ("/opt", "systemctl"))
+    forwards = [s for s in steps if "net.ipv4.ip_forward=1" in s.command]
+    assert len(forwards) == (node == "mini1")
+    done = bare(node)
+    for step in steps:
+        done = after(done, step)
+    assert LinuxState(want(node), done).plan(None) == Plan()

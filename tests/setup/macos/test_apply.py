@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 
 from smolmon.setup import apply as module
-from smolmon.setup.apply import ApplyError, apply
+from smolmon.setup.apply import ApplyError, Say, change_network, change_system
 from smolmon.setup.bundle import Bundle, Identity
 from smolmon.setup.macos import tools
 from smolmon.setup.macos.rollback import FOLDER
@@ -55,11 +55,24 @@ def look(machine: Machine) -> MacState:
     return asyncio.run(gather(SYSTEM, machine))
 
 
-def target(machine: Machine, bundle: Bundle = BUNDLE, plan: Plan | None = None) -> Target:
+def target(machine: Machine, bundle: Bundle | None = BUNDLE) -> Target:
+    """Without a bundle: to take everything away."""
     state = look(machine)
     assert state.refusals() == []
-    wanted = state.plan(bundle) if plan is None else plan
-    return Target(guide().node("mini1"), machine, SYSTEM, state, bundle, wanted)
+
+    def wish(seen: MacState) -> Plan:
+        return seen.plan(bundle) if bundle else seen.removal()
+
+    there = bundle is not None
+    node = guide().node("mini1")
+    return Target(node, machine, SYSTEM, state, wish(state), wish, exporter=there)
+
+
+async def apply(found: Target, say: Say, seconds: int) -> None:
+    if found.plan.network:
+        await change_network(found, say, seconds)
+    if found.plan.system:
+        await change_system(found, say)
 
 
 def carried_out(found: Target, seconds: int = 30) -> list[str]:
@@ -99,10 +112,11 @@ def test_from_bare_to_nothing_to_do_with_the_narrow_sudoers_file(mac, shell):
     assert state["forwarding"] == 1
     assert state["apps"] == [[os.path.realpath(machine.path(tools.PYTHONS[0])), True]]
     # A new agent, and nothing else: the daemon starts again.
-    newer = target(machine, evolve(BUNDLE, agent=AGENT + b"# newer\n"))
+    bundle = evolve(BUNDLE, agent=AGENT + b"# newer\n")
+    newer = target(machine, bundle)
     assert [step.why.split(" ", 1)[0] for step in newer.plan.steps] == ["the", "the"]
     carried_out(newer)
-    assert target(machine, newer.bundle).plan.steps == ()
+    assert target(machine, bundle).plan.steps == ()
 
 
 def test_the_key_is_never_readable_and_nothing_is_left_beside_it(mac):
@@ -123,21 +137,9 @@ def test_removal_leaves_nothing_and_only_what_was_there(mac):
     machine = mac(mini(firewall=1))
     bare = sorted(p for p in machine.root.rglob("*") if p.name not in ("state.json", "lock"))
     carried_out(target(machine))
-    plan = look(machine).removal()
-    assert "goes back to DHCP" in plan.notes[0]
-    found = target(machine, plan=plan)
-
-    # `apply` judges an installation; what is left to do after a removal is another plan.
-    async def removed() -> None:
-        armed = await machine.run(found.state.armed(plan.network, 30), 60.0)
-        assert armed.status == 0, armed
-        assert (await machine.run(found.state.commit(_token(armed.out)))).status == 0
-        from smolmon.setup.script import steps_script  # noqa: PLC0415
-
-        result = await machine.run(steps_script(plan.system), 60.0)
-        assert result.status == 0, result
-
-    asyncio.run(removed())
+    found = target(machine, None)
+    assert "goes back to DHCP" in found.plan.notes[0]
+    carried_out(found)
     assert look(machine).removal().steps == ()
     now = sorted(p for p in machine.root.rglob("*") if p.name not in ("state.json", "lock"))
     assert set(now) - set(bare) <= {machine.root / "opt", machine.root / "var"} | {
@@ -225,8 +227,8 @@ def test_a_script_that_ends_anywhere_leaves_a_node_that_comes_back(mac):
     for last in range(len(found.plan.network)):
         broken = list(found.plan.network)
         broken[last] = evolve(broken[last], command=f"{broken[last].command}; exit 0")
-        asyncio.run(machine.run(found.state.armed(tuple(broken), 1), 60.0))
-        assert stored(machine) != mini()["services"]
+        result = asyncio.run(machine.run(found.state.armed(tuple(broken), 3), 60.0))
+        assert f"@@step {last}\n" in result.out
         until(lambda: unarmed(machine))
         assert stored(machine) == mini()["services"]
 
