@@ -24,7 +24,7 @@ from smolmon.setup.together import to_the_end
 
 CONFIRM_WITHIN = 90  # seconds after which an uncommitted change undoes itself
 SETTLE = 10.0  # seconds that a node gets to show what was applied
-LOOK = 6.0  # seconds that one look may take
+LOOK = 15.0  # seconds that one look may take; a Mac needs some to tell of its Thunderbolt ports
 PAUSE = 0.2  # seconds between two looks
 
 Say = Callable[[str], None]
@@ -89,7 +89,7 @@ async def _verified(target: Target) -> str | None:
 
 
 async def _restored(target: Target, how: str) -> str:
-    """After a rollback, which NetworkManager goes on with by itself: whether all is as before."""
+    """After a rollback, which the node goes on with by itself: whether all is as before."""
     trouble = await _until(target, target.plan.network)
     return f"{how}: the network is {'as before' if trouble is None else 'not as before'}" + (
         "" if trouble is None else f": {trouble}"
@@ -147,7 +147,7 @@ async def _by_itself(target: Target, confirm_within: int) -> str:
         await asyncio.sleep(PAUSE)
     return (
         f"it was to roll itself back within {confirm_within} s, but does not answer since; "
-        "look at it with a screen and a keyboard: `nmcli connection`"
+        "look at it with a screen and a keyboard"
     )
 
 

@@ -231,7 +231,7 @@ def _checks(cluster: Cluster, node: str, seen: Mapping[str, Seen]) -> Iterator[C
         yield _route(route, hop, port)
     if node in derive.gateways(cluster):
         verdict = Verdict.PASS if mine.forwarding else Verdict.FAIL
-        reason = "" if mine.forwarding else "net.ipv4.ip_forward is 0; `smolmon setup` turns it on"
+        reason = "" if mine.forwarding else "it drops what is not for itself; `smolmon setup` turns it on"
         yield Check(node, "forwarding", "on", "on" if mine.forwarding else "off", verdict, reason)
     for probe, ping in zip(derive.probes(cluster, node), mine.probes, strict=True):
         what = f"{probe.kind.value} {probe.target}"
@@ -319,7 +319,7 @@ def _isolated(pair: Isolation, target: Ping, control: Ping) -> Check:
 def _why(cluster: Cluster, probe: Probe, seen: Mapping[str, Seen]) -> str:
     """The first thing on the way there and back that is known to be wrong, else where to look."""
     if probe.kind is ProbeKind.INTERNET:
-        return "look at its Wi-Fi: `ip route get` and the router"
+        return "look at its Wi-Fi and the router"
     return _known(cluster, probe, seen) or _silent(cluster, probe, seen)
 
 
@@ -342,7 +342,7 @@ def _known(cluster: Cluster, probe: Probe, seen: Mapping[str, Seen]) -> str | No
                 kind = "return route" if route.purpose is Purpose.RETURN else "route"
                 return f"{name} lacks the {kind} {route.destination} via {route.via}"
         if name in probe.gateways and not theirs.forwarding:
-            return f"{name} does not forward (net.ipv4.ip_forward is 0)"
+            return f"{name} does not forward"
     return None
 
 

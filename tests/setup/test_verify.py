@@ -80,7 +80,7 @@ def test_forwarding_is_the_reason_of_what_it_breaks():
         ("mini3", "forwarding"),
         ("pi4", "ping server mini1 10.10.0.1"),
     ]
-    assert found[1][2] == "mini3 does not forward (net.ipv4.ip_forward is 0)"
+    assert found[1][2] == "mini3 does not forward"
 
 
 def test_a_missing_route_of_one_s_own_comes_first():
@@ -114,7 +114,7 @@ def test_the_table_gives_the_reason_below_the_difference():
     lines = list(table(judge(guide(), everywhere(mini3=mini3))))
     at = next(n for n, line in enumerate(lines) if line.startswith("FAIL"))
     assert re.split(r"  +", lines[at]) == ["FAIL", "mini3", "forwarding", "on", "off"]
-    assert "ip_forward is 0" in lines[at + 1]
+    assert "it drops what is not for itself" in lines[at + 1]
 
 
 @pytest.mark.parametrize(
