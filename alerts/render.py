@@ -16,17 +16,14 @@ from urllib.parse import urlsplit
 import yaml
 from attrs import field, frozen
 
-from smolmon.alerts.speed import duration, interval, scale_rules, scaled
+from smolmon.alerts.notify import alertmanager
+from smolmon.alerts.speed import duration, interval, scale_rules
 from smolmon.cluster import Cluster, derive
 
 HEADER = "# Written by smolmon render. Changes are lost when it writes again.\n"
 DEFAULT_WEBHOOK = "http://127.0.0.1:9099/"
 ALERTMANAGER = "127.0.0.1:9093"
 MAX_SPEED = 1000.0
-# Seconds: Alertmanager accepts no group interval of 0, and less than this wins nothing.
-MIN_WAIT = 1.0
-# By then every node that suffers has been scraped, and so has the one that is the cause.
-SYMPTOM_WAIT_SCRAPES = 3
 
 RULES = "prometheus/rules"
 TLS = "prometheus/tls"
@@ -80,7 +77,7 @@ def render(
         f"{TLS}/prometheus.key": trust.key,
         "prometheus/targets/smolmon.json": targets(cluster),
         "prometheus/prometheus.yml": prometheus(cluster, speed),
-        "alertmanager/alertmanager.yml": alertmanager(speed, webhook),
+        "alertmanager/alertmanager.yml": _dump(alertmanager(speed, webhook)),
     }
 
 
@@ -152,52 +149,6 @@ def prometheus(cluster: Cluster, speed: float) -> str:
                     },
                     "file_sd_configs": [{"files": ["targets/smolmon.json"]}],
                 }
-            ],
-        }
-    )
-
-
-def alertmanager(speed: float, webhook: str) -> str:
-    """alertmanager.yml: one receiver, and causes that mute the symptoms they explain.
-
-    A cause is notified for each node as soon as it fires. Symptoms wait, and come together: what
-    no rule explains (the server is off) is seen by all nodes, not quite at the same time.
-    """
-
-    def wait(text: str) -> str:
-        return scaled(text, speed, MIN_WAIT)
-
-    return _dump(
-        {
-            "route": {
-                "receiver": "smolmon",
-                "group_by": ["cluster", "alertname", "node"],
-                "group_wait": wait("2s"),
-                "group_interval": wait("30s"),
-                "repeat_interval": wait("4h"),
-                "routes": [
-                    {"receiver": "null", "matchers": ['severity="none"']},
-                    {
-                        "receiver": "smolmon",
-                        "matchers": ['class="symptom"'],
-                        "group_by": ["cluster", "alertname"],
-                        "group_wait": duration(SYMPTOM_WAIT_SCRAPES * interval(speed)),
-                    },
-                ],
-            },
-            "inhibit_rules": [
-                {
-                    "source_matchers": ['alertname="SmolmonExplained"'],
-                    "target_matchers": ['class="symptom"'],
-                    "equal": ["cluster", "node", "probe", "target"],
-                }
-            ],
-            "receivers": [
-                {"name": "null"},
-                {
-                    "name": "smolmon",
-                    "webhook_configs": [{"url": webhook, "send_resolved": True}],
-                },
             ],
         }
     )

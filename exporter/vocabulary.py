@@ -174,6 +174,20 @@ TABLE: dict[str, Entry] = {
             "A gateway on the declared path of a probe.",
         ),
         Entry(
+            "smolmon_path_step_info",
+            Type.INFO,
+            "",
+            (*_PATH, "hop", "over", "next"),
+            "A step of a probe's declared way: a node, the segment and the node it hands on to.",
+        ),
+        Entry(
+            "smolmon_cable_info",
+            Type.INFO,
+            "",
+            ("link", "target"),
+            "The node at the other end of a cable that ends at no switch, as declared.",
+        ),
+        Entry(
             "smolmon_check_state",
             Type.GAUGE,
             "",
@@ -298,6 +312,13 @@ TABLE: dict[str, Entry] = {
             "bytes",
             _PORT,
             "Largest packet that the interface sends in one piece.",
+        ),
+        Entry(
+            "smolmon_network_mac_info",
+            Type.INFO,
+            "",
+            (*_PORT, "mac"),
+            "The interface's own hardware address.",
         ),
         Entry(
             "smolmon_network_speed_bytes",

@@ -231,7 +231,11 @@ def _checks(cluster: Cluster, node: str, seen: Mapping[str, Seen]) -> Iterator[C
         yield _route(route, hop, port)
     if node in derive.gateways(cluster):
         verdict = Verdict.PASS if mine.forwarding else Verdict.FAIL
-        reason = "" if mine.forwarding else "it drops what is not for itself; `smolmon setup` turns it on"
+        reason = (
+            ""
+            if mine.forwarding
+            else "it drops what is not for itself; `smolmon setup` turns it on"
+        )
         yield Check(node, "forwarding", "on", "on" if mine.forwarding else "off", verdict, reason)
     for probe, ping in zip(derive.probes(cluster, node), mine.probes, strict=True):
         what = f"{probe.kind.value} {probe.target}"

@@ -207,7 +207,7 @@ def test_speed_divides_every_duration_as_far_as_it_works() -> None:
     real, fast, faster = (durations(render(GUIDE, TRUST, factor)) for factor in (1, 5, 60))
     assert real.keys() == fast.keys() == faster.keys()
     cause = "SmolmonForwardingDisabled"
-    symptom = 'class="symptom" group_wait'
+    symptom = 'class=~"symptom|performance" group_wait'
     assert [real["scrape_interval"], fast["scrape_interval"], faster["scrape_interval"]] == [
         "5s",
         "1s",
@@ -215,7 +215,7 @@ def test_speed_divides_every_duration_as_far_as_it_works() -> None:
     ]
     assert [d[f"{cause} for"] for d in (real, fast, faster)] == ["10s", "2s", "2s"]
     assert [d[f"{cause} keep_firing_for"] for d in (real, fast, faster)] == ["20s", "4s", "4s"]
-    assert [d["SmolmonServerUnreachable for"] for d in (real, fast, faster)] == ["30s", "6s", "2s"]
+    assert [d["SmolmonServerUnreachable for"] for d in (real, fast, faster)] == ["30s", "6s", "4s"]
     assert [d["all repeat_interval"] for d in (real, fast, faster)] == ["4h", "48m", "4m"]
     assert [d["all group_interval"] for d in (real, fast, faster)] == ["30s", "6s", "1s"]
     assert [d[symptom] for d in (real, fast, faster)] == ["15s", "3s", "3s"]
@@ -242,6 +242,24 @@ def test_ranges_are_divided_and_all_else_stays() -> None:
         '      - expr: rate(a{b="[6m]"}[9m]) > 5 or c[4s]\n'
         "        for: 1m\n"
         "        keep_firing_for: 4s\n"
+    )
+
+
+def test_what_nodes_do_at_their_own_pace_is_not_divided_below_it() -> None:
+    rule = (
+        "  expr: |\n    rate(a[5m]) # at least 60s\n    / b[5m]\n"
+        "  for: 30s # at least 7s\n"
+        "  keep_firing_for: 2m # while nodes recover\n"
+    )
+    assert speed.scale_rules(rule, 2) == (
+        "  expr: |\n    rate(a[150s]) # at least 60s\n    / b[150s]\n"
+        "  for: 15s # at least 7s\n"
+        "  keep_firing_for: 1m # while nodes recover\n"
+    )
+    assert speed.scale_rules(rule, 30) == (
+        "  expr: |\n    rate(a[1m]) # at least 60s\n    / b[10s]\n"
+        "  for: 7s # at least 7s\n"
+        "  keep_firing_for: 4s # while nodes recover\n"
     )
 
 

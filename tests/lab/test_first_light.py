@@ -226,7 +226,7 @@ def test_a_fault_by_hand_is_seen_the_same(lab: Lab, cluster: Cluster) -> None:
     before = len(lab.notifications())
     by_hand(node, "ip", "route", "add", "blackhole", address)
     first = until("a notification", lambda: lab.notifications()[before:])[0]
-    assert (first["alert"], first["node"]) == ("SmolmonServerUnreachable", node)
+    assert (first["alert"], first["node"]) == ("SmolmonRouteOverruled", node)
     by_hand(node, "ip", "route", "del", "blackhole", address)
     until("the resolution", lambda: resolved(lab, before))
     until("no alert", lab.quiet)
