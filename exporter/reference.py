@@ -36,6 +36,7 @@ SECTIONS = {
     "Checks": ("check",),
     "Paths and routes": ("path", "route", "default", "ip"),
     "Interfaces and neighbours": ("network", "cable", "address", "neighbor", "wifi"),
+    "Bandwidth": ("bandwidth",),
     "The training server": ("tcp", "listener", "training"),
     "Firewall": ("firewall",),
 }

@@ -229,6 +229,11 @@ def reaches(cluster: Cluster, node: str, segment: str) -> bool:
     )
 
 
+def way(cluster: Cluster, node: str, segment: str) -> tuple[str, ...]:
+    """The segments that packets from `node` cross to reach `segment`, that one included."""
+    return tuple(_way(cluster, node, segment))
+
+
 @lru_cache(maxsize=16)
 def _needed_routes(cluster: Cluster) -> frozenset[tuple[str, str]]:
     needed: set[tuple[str, str]] = set()

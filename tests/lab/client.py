@@ -49,6 +49,19 @@ def until(what: str, read: Callable[[], T | None], deadline: float = 60) -> T:
         time.sleep(0.1)
 
 
+def example(name: str, folder: Path, *, linux: bool = False) -> Path:
+    """A copy of an example in which no bandwidth test keeps the machine busy.
+
+    With `linux`, all of its nodes are.
+    """
+    text = (ROOT / "examples" / name).read_text(encoding="utf-8")
+    if linux:
+        text = text.replace("platform: macos", "platform: linux")
+    path = folder / name
+    path.write_text(text + "\nbandwidth: {enabled: false}\n", encoding="utf-8")
+    return path
+
+
 def refuse_to_replace_a_lab() -> None:
     """Somebody may be looking at a lab of their own: it is not taken away."""
     if smolmon("lab", "status", check=False).returncode == 0:

@@ -13,7 +13,7 @@ import pytest
 from smolmon.lab import faults, place
 from smolmon.lab.matrix import Watcher, attempt, until
 from smolmon.lab.place import Lab
-from tests.lab.client import ROOT, refuse_to_replace_a_lab, smolmon
+from tests.lab.client import example, refuse_to_replace_a_lab, smolmon
 
 SPEED = 20
 TRIALS = [
@@ -41,11 +41,11 @@ SLOW = {"packet-loss"}
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """The guide's cluster, provisioned and watched."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The guide's cluster, all of it Linux, provisioned and watched."""
     refuse_to_replace_a_lab()
     try:
-        path = ROOT / "examples" / "guide.yaml"
+        path = example("guide.yaml", tmp_path_factory.mktemp("cluster"), linux=True)
         smolmon("lab", "up", "--cluster", str(path), "--speed", str(SPEED))
         yield place.running()
     finally:

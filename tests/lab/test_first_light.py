@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smolmon.cluster import Cluster, derive, load
-from tests.lab.client import ROOT, Lab, refuse_to_replace_a_lab, smolmon, until
+from tests.lab.client import Lab, example, refuse_to_replace_a_lab, smolmon, until
 
 SPEED = 20
 SHAPES = [
@@ -40,10 +40,10 @@ def faults_of(cluster: Cluster) -> list[str]:
 
 
 @pytest.fixture(scope="module", params=SHAPES, ids=shape_id)
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A provisioned, healthy lab; one boot for all tests of a shape."""
     name, suite = request.param
-    path = ROOT / "examples" / name
+    path = example(name, tmp_path_factory.mktemp("cluster"))
     refuse_to_replace_a_lab()
     try:
         smolmon("lab", "up", "--cluster", str(path), "--speed", str(SPEED), "--suite", suite)

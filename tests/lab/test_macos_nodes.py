@@ -25,7 +25,7 @@ from smolmon.macos import (
     thunderbolt,
 )
 from smolmon.macos.networksetup import AdditionalRoute, Method
-from tests.lab.client import ROOT, Lab, in_network, refuse_to_replace_a_lab, smolmon, until
+from tests.lab.client import Lab, example, in_network, refuse_to_replace_a_lab, smolmon, until
 
 BRIDGE, USB = "Thunderbolt Bridge", "USB 10/100/1000 LAN"
 MINIS = ("mini1", "mini2", "mini3")
@@ -95,11 +95,7 @@ class Macs(Lab):
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Macs]:
     """The guide's cluster with macOS minis, booted and not set up."""
-    text = (ROOT / "examples" / "guide.yaml").read_text(encoding="utf-8")
-    for name in MINIS:
-        text = text.replace(f"{name}: {{platform: linux", f"{name}: {{platform: macos")
-    path = tmp_path_factory.mktemp("macs") / "guide.yaml"
-    path.write_text(text, encoding="utf-8")
+    path = example("guide.yaml", tmp_path_factory.mktemp("macs"))
     refuse_to_replace_a_lab()
     try:
         smolmon("lab", "up", "--bare", "--cluster", str(path))
