@@ -38,6 +38,7 @@ TOOLS = {
     "/usr/bin/pmset": "small.pmset",
     "/usr/bin/plutil": "small.plutil",
     "/usr/bin/openssl": "small.openssl",
+    "/usr/bin/shasum": "small.shasum",
     "/usr/bin/stat": "small.stat",
     "/usr/bin/install": "small.install",
     "/usr/bin/base64": "small.base64",

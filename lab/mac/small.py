@@ -1,4 +1,4 @@
-"""The small ones: pmset, sw_vers, plutil, openssl, and BSD's ways of stat, install and base64.
+"""The small ones: pmset, sw_vers, plutil, openssl, shasum; BSD's ways of stat, install, base64.
 
 Each takes only what its BSD namesake takes: a command written for GNU's must fail here as it
 would on a Mac.
@@ -127,6 +127,23 @@ def openssl(argv: Sequence[str]) -> int:
     return 1
 
 
+def shasum(argv: Sequence[str]) -> int:
+    """`/usr/bin/shasum -a 256 FILE...`, after shasum(1): Perl's, and so on every Mac."""
+    if list(argv[:2]) != ["-a", "256"]:
+        complain("shasum: this stand-in knows only -a 256")
+        return 1
+    status = 0
+    for name in argv[2:] or ("-",):
+        try:
+            data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        except OSError as error:
+            complain(f"shasum: {name}: {error.strerror}")
+            status = 1
+            continue
+        say(f"{hashlib.sha256(data).hexdigest()}  {name}")
+    return status
+
+
 def _value(words: Sequence[str], option: str) -> str | None:
     return words[words.index(option) + 1] if option in words[:-1] else None
 
@@ -248,6 +265,7 @@ TOOLS = {
     "pmset": pmset,
     "plutil": plutil,
     "openssl": openssl,
+    "shasum": shasum,
     "stat": stat,
     "install": install,
     "base64": base64,

@@ -108,7 +108,7 @@ def start(
     async def main() -> Outcome:
         now = time.time()
         turn = Turn(test, Role.SEND if sends else Role.RECEIVE, now + 0.7, now + seconds, patience)
-        with ThreadPoolExecutor(1, initializer=partial(netns._enter, namespace)) as worker:
+        with ThreadPoolExecutor(1, initializer=partial(netns.enter, namespace)) as worker:
             system = LinuxSystem()
             local = Local(declared, node, system, worker)
             work = asyncio.create_task(

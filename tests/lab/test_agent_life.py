@@ -42,7 +42,12 @@ URL = "https://192.168.1.14:9742/metrics"
 
 
 # What does not depend on the distribution is tried on one: each takes a few seconds.
-BOTH = pytest.mark.parametrize("lab", ["bookworm", "trixie"], indirect=True, scope="module")
+BOTH = pytest.mark.parametrize(
+    "lab",
+    ["bookworm", pytest.param("trixie", marks=pytest.mark.long)],
+    indirect=True,
+    scope="module",
+)
 ONE = pytest.mark.parametrize("lab", ["bookworm"], indirect=True, scope="module")
 
 

@@ -16,6 +16,8 @@ from smolmon.cluster import Cluster, Kind, load
 from smolmon.cluster.timetable import declared_tests, timetable
 from tests.lab.client import ROOT, Lab, refuse_to_replace_a_lab, smolmon, until
 
+pytestmark = pytest.mark.long
+
 PERIOD = 100  # seconds
 SECTION = f"\nbandwidth: {{period: {PERIOD}s, duration: 2s, guard: 500ms}}\n"
 WIRE = 900e6 / 8  # bytes per second on edge links

@@ -15,6 +15,8 @@ from smolmon.lab.matrix import Watcher, attempt, until
 from smolmon.lab.place import Lab
 from tests.lab.client import example, refuse_to_replace_a_lab, smolmon
 
+pytestmark = pytest.mark.long
+
 SPEED = 20
 TRIALS = [
     "cable-pulled@pi5",
