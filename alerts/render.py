@@ -14,20 +14,29 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from attrs import field, frozen
 
-from smolmon.alerts.speed import duration, interval, scale_rules, scaled
+from smolmon.alerts.notify import alertmanager
+from smolmon.alerts.speed import duration, interval, scale_rules
 from smolmon.cluster import Cluster, derive
 
 HEADER = "# Written by smolmon render. Changes are lost when it writes again.\n"
 DEFAULT_WEBHOOK = "http://127.0.0.1:9099/"
 ALERTMANAGER = "127.0.0.1:9093"
 MAX_SPEED = 1000.0
-# Seconds: Alertmanager accepts no group interval of 0, and less than this wins nothing.
-MIN_WAIT = 1.0
-# By then every node that suffers has been scraped, and so has the one that is the cause.
-SYMPTOM_WAIT_SCRAPES = 3
 
 RULES = "prometheus/rules"
+TLS = "prometheus/tls"
+KEY = ".key"
+
+
+@frozen
+class Trust:
+    """How Prometheus proves itself to the exporters, and whom it believes; PEM."""
+
+    certificate: str = field(repr=False)
+    key: str = field(repr=False)
+    authority: str = field(repr=False)
 
 
 class RenderError(ValueError):
@@ -57,13 +66,18 @@ def check_webhook(url: str) -> str:
     return url
 
 
-def render(cluster: Cluster, speed: float = 1.0, webhook: str = DEFAULT_WEBHOOK) -> dict[str, str]:
-    """Every file's text, by its path below the output folder; rules come before what names them."""
+def render(
+    cluster: Cluster, trust: Trust, speed: float = 1.0, webhook: str = DEFAULT_WEBHOOK
+) -> dict[str, str]:
+    """Every file's text, by its path below the output folder; what others name comes first."""
     texts = {f"{RULES}/{name}": rules(text, speed) for name, text in shipped_rules().items()}
     return texts | {
+        f"{TLS}/authority.crt": trust.authority,
+        f"{TLS}/prometheus.crt": trust.certificate,
+        f"{TLS}/prometheus.key": trust.key,
         "prometheus/targets/smolmon.json": targets(cluster),
         "prometheus/prometheus.yml": prometheus(cluster, speed),
-        "alertmanager/alertmanager.yml": alertmanager(speed, webhook),
+        "alertmanager/alertmanager.yml": _dump(alertmanager(speed, webhook)),
     }
 
 
@@ -123,53 +137,18 @@ def prometheus(cluster: Cluster, speed: float) -> str:
             "rule_files": ["rules/*.yml"],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [ALERTMANAGER]}]}]},
             "scrape_configs": [
-                {"job_name": "smolmon", "file_sd_configs": [{"files": ["targets/smolmon.json"]}]}
-            ],
-        }
-    )
-
-
-def alertmanager(speed: float, webhook: str) -> str:
-    """alertmanager.yml: one receiver, and causes that mute the symptoms they explain.
-
-    A cause is notified for each node as soon as it fires. Symptoms wait, and come together: what
-    no rule explains (the server is off) is seen by all nodes, not quite at the same time.
-    """
-
-    def wait(text: str) -> str:
-        return scaled(text, speed, MIN_WAIT)
-
-    return _dump(
-        {
-            "route": {
-                "receiver": "smolmon",
-                "group_by": ["cluster", "alertname", "node"],
-                "group_wait": wait("2s"),
-                "group_interval": wait("30s"),
-                "repeat_interval": wait("4h"),
-                "routes": [
-                    {"receiver": "null", "matchers": ['severity="none"']},
-                    {
-                        "receiver": "smolmon",
-                        "matchers": ['class="symptom"'],
-                        "group_by": ["cluster", "alertname"],
-                        "group_wait": duration(SYMPTOM_WAIT_SCRAPES * interval(speed)),
+                {
+                    "job_name": "smolmon",
+                    "scheme": "https",
+                    # Each node's certificate holds the address that is scraped.
+                    "tls_config": {
+                        "ca_file": "tls/authority.crt",
+                        "cert_file": "tls/prometheus.crt",
+                        "key_file": "tls/prometheus.key",
+                        "min_version": "TLS13",
                     },
-                ],
-            },
-            "inhibit_rules": [
-                {
-                    "source_matchers": ['alertname="SmolmonExplained"'],
-                    "target_matchers": ['class="symptom"'],
-                    "equal": ["cluster", "node", "probe", "target"],
+                    "file_sd_configs": [{"files": ["targets/smolmon.json"]}],
                 }
-            ],
-            "receivers": [
-                {"name": "null"},
-                {
-                    "name": "smolmon",
-                    "webhook_configs": [{"url": webhook, "send_resolved": True}],
-                },
             ],
         }
     )
@@ -190,6 +169,11 @@ def write(directory: Path, texts: dict[str, str]) -> list[Path]:
         for path in paths:
             if path.suffix == ".yml" and path.exists() and not _is_ours(path):
                 raise RenderError(f"{path}: not written by smolmon render; move it away first")
+            if path.suffix == KEY and path.exists() and os.geteuid() not in (0, path.stat().st_uid):
+                raise RenderError(
+                    f"{path}: belongs to another user, who is to keep it; render as root, or "
+                    "remove it first"
+                )
         for path, text in zip(paths, texts.values(), strict=True):
             _replace(path, text)
         for path in (directory / RULES).glob("*.yml"):
@@ -212,7 +196,21 @@ def _replace(path: Path, text: str) -> None:
     # The name ends in no suffix that Prometheus' globs or file watch would take.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        if path.suffix == KEY:
+            _write_private(path, temporary, text)
+        else:
+            temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_private(path: Path, temporary: Path, text: str) -> None:
+    """For its owner alone from the beginning; root leaves it to the user whom it was given to."""
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        if path.exists() and os.geteuid() == 0:
+            before = path.stat()
+            os.fchown(descriptor, before.st_uid, before.st_gid)

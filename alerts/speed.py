@@ -28,9 +28,13 @@ MIN_INTERVAL = 1.0
 MIN_FOR_SCRAPES = 2
 MIN_RANGE_SCRAPES = 4
 
-# The lines of a rule file that carry a duration of their own, and ranges within expressions.
-_KEY = re.compile(rf"^(\s*(for|keep_firing_for): *)({DURATION})\b", re.MULTILINE)
-_RANGE = re.compile(rf"\[({DURATION})\]")
+# The lines of a rule file that carry a duration of their own, and ranges within expressions. Either
+# may end in a comment `# at least 7s`, for what nodes do at their own pace whatever the speed.
+_LEAST = rf"(?:(?P<rest>[^\n#]*# at least )(?P<least>{DURATION}))?"
+_KEY = re.compile(
+    rf"^(?P<key>\s*(?P<which>for|keep_firing_for): *)(?P<value>{DURATION})\b{_LEAST}", re.MULTILINE
+)
+_RANGE = re.compile(rf"\[(?P<value>{DURATION})\]{_LEAST}")
 
 
 def seconds(duration: str) -> float:
@@ -68,7 +72,20 @@ def scale_rules(text: str, speed: float) -> str:
     floors = {
         "for": MIN_FOR_SCRAPES * interval(speed),
         "keep_firing_for": MIN_RANGE_SCRAPES * interval(speed),
+        "range": MIN_RANGE_SCRAPES * interval(speed),
     }
-    text = _KEY.sub(lambda m: m[1] + scaled(m[3], speed, floors[m[2]]), text)
-    floor = MIN_RANGE_SCRAPES * interval(speed)
-    return _RANGE.sub(lambda m: f"[{scaled(m[1], speed, floor)}]", text)
+
+    def shorter(found: re.Match[str], floor: float) -> str:
+        least = found["least"]
+        at_least = max(floor, min(seconds(least), seconds(found["value"]))) if least else floor
+        return scaled(found["value"], speed, at_least)
+
+    def key(found: re.Match[str]) -> str:
+        return found["key"] + shorter(found, floors[found["which"]]) + _comment(found)
+
+    text = _KEY.sub(key, text)
+    return _RANGE.sub(lambda m: f"[{shorter(m, floors['range'])}]{_comment(m)}", text)
+
+
+def _comment(found: re.Match[str]) -> str:
+    return f"{found['rest']}{found['least']}" if found["least"] else ""

@@ -253,7 +253,7 @@ CHECKS = (
         f" >= bool smolmon_bandwidth_expected_bytes_per_second{{{C}}})",
         "a cable, a small MTU, other traffic, or a busy processor",
         {"linux": "smolmon bandwidth run $2 $3", "macos": "smolmon bandwidth run $2 $3"},
-        alerts="SmolmonBandwidth.*|SmolmonLinkNegotiatedDown",
+        alerts="SmolmonBandwidth.*|SmolmonLinkSpeedLow",
     ),
     Check(
         "Interfaces see no errors",

@@ -75,6 +75,18 @@ def declared(cluster: Cluster, node: str, digest: str) -> list[Metric]:
             [({**path_of(p), "hop": h}, 1) for p in probes for h in p.gateways],
         ),
         metric(
+            "smolmon_path_step_info",
+            [
+                ({**path_of(p), "hop": s.hop, "over": s.over, "next": s.next}, 1)
+                for p in probes
+                for s in derive.steps(cluster, p)
+            ],
+        ),
+        metric(
+            "smolmon_cable_info",
+            [({"link": link, "target": other}, 1) for link, other in derive.cabled(cluster, node)],
+        ),
+        metric(
             "smolmon_ip_forwarding_expected",
             [({"family": "ipv4"}, node in derive.gateways(cluster))],
         ),

@@ -80,6 +80,9 @@ def collect(cluster: Cluster, node: str, system: System) -> Iterator[Metric]:
     yield metric("smolmon_network_present", [(labels, bool(i)) for labels, i in named])
     yield metric("smolmon_network_up", [(labels, bool(i and i.carrier)) for labels, i in named])
     rows = [(labels, i) for labels, i in named if i]
+    yield metric(
+        "smolmon_network_mac_info", [({**labels, "mac": i.mac}, 1) for labels, i in rows if i.mac]
+    )
     for name, value in _GAUGES.items():
         known = [(labels, value(i)) for labels, i in rows]
         yield metric(name, [(labels, v) for labels, v in known if v is not None])

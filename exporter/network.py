@@ -65,7 +65,7 @@ class Network:
             "forwarding": partial(collectors.forwarding, self._system),
             "interface": partial(interfaces.collect, *place),
             "neighbor": self._neighbours.collect,
-            "training": partial(training.sockets, *place, self._own_ports),
+            "training": partial(training.sockets, *place, self.own_ports),
             "wifi": partial(interfaces.wifi, self._system),
             "firewall": partial(collectors.firewall, self._system),
             "events": _now(self._watch.collect),
@@ -99,7 +99,8 @@ class Network:
             self._hops is None or self._hops.has_ended
         )
 
-    def _own_ports(self) -> frozenset[int]:
+    def own_ports(self) -> frozenset[int]:
+        """The local ports of our own attempts to connect, which are no training."""
         return self._tcp.own_ports if self._tcp else frozenset()
 
     async def _look(self, topics: frozenset[Topic]) -> None:

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from smolmon.cluster import Cluster, derive
 from smolmon.cluster.derive import Probe
 from smolmon.exporter import collectors, pings
+from smolmon.exporter.bandwidth.service import Bandwidth
 from smolmon.exporter.declaration import Declaration
 from smolmon.exporter.host import Host
 from smolmon.exporter.isolation import IsolationChecks
@@ -32,7 +33,8 @@ class Observer:
     """Observes what `declaration` says of its node. Lives on one event loop.
 
     Questions to the operating system are asked in the one thread of `worker`, to which
-    `host.system` belongs. `extra_edges` (seconds) make the round-trip histogram finer.
+    `host.system` belongs. `extra_edges` (seconds) make the round-trip histogram finer. With
+    `measuring` it takes part in the bandwidth tests of the timetable.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Observer:
         host: Host,
         worker: ThreadPoolExecutor,
         extra_edges: Iterable[float] = (),
+        measuring: bool = False,
     ) -> None:
         cluster, node = declaration.cluster, declaration.node
         self.declaration = declaration
@@ -59,6 +62,9 @@ class Observer:
         self._host = host
         self._worker = worker
         self._network = Network(cluster, node, host, worker)
+        self._bandwidth: Bandwidth | None = None
+        if measuring:
+            self._bandwidth = Bandwidth(cluster, node, host.system, worker, self._network.own_ports)
         self._isolation = derive.isolation(cluster, node)
         self.checks = IsolationChecks(self._isolation, host.open_echo, self._device_of)
 
@@ -73,6 +79,7 @@ class Observer:
             "ping": _unless(self.prober.trouble, partial(pings.ping, seen)),
             "isolation": _unless(self.checks.trouble, partial(collectors.isolation, states)),
             **self._network.collectors(),
+            **(self._bandwidth.collectors() if self._bandwidth else {}),
         }
 
     def take_over(self, other: Observer) -> None:
@@ -85,6 +92,8 @@ class Observer:
         self.prober.overruns = other.prober.overruns
         self.prober.clock = other.prober.clock
         self._network.take_over(other._network)
+        if self._bandwidth and other._bandwidth:
+            self._bandwidth.take_over(other._bandwidth)
         self.checks.states = {
             check: state for check, state in other.checks.states.items() if check in self._isolation
         }
@@ -123,6 +132,8 @@ class Observer:
         if self._isolation:
             yield self.checks.run()
         yield from self._network.loops()
+        if self._bandwidth:
+            yield self._bandwidth.run()
 
     async def _device_of(self, segment: str) -> str:
         d = self.declaration

@@ -35,7 +35,8 @@ SECTIONS = {
     "Pings": ("ping", "scheduler", "probe", "clock"),
     "Checks": ("check",),
     "Paths and routes": ("path", "route", "default", "ip"),
-    "Interfaces and neighbours": ("network", "address", "neighbor", "wifi"),
+    "Interfaces and neighbours": ("network", "cable", "address", "neighbor", "wifi"),
+    "Bandwidth": ("bandwidth",),
     "The training server": ("tcp", "listener", "training"),
     "Firewall": ("firewall",),
 }

@@ -109,7 +109,7 @@ class Exporter:
         self._host = host
         self._serving = serving
         self._worker = worker
-        self._observer = Observer(declared, host, worker)
+        self._observer = Observer(declared, host, worker, measuring=True)
         self._successful = True
         self._success_time = time.time()
 
@@ -175,7 +175,7 @@ class Exporter:
             log.info("%s: read again, unchanged", self._file)
             return None
         log.info("%s: read again", self._file)
-        return Observer(declared, self._host, self._worker)
+        return Observer(declared, self._host, self._worker, measuring=True)
 
 
 async def _first_of(task: asyncio.Task[None], event: asyncio.Event, seconds: float) -> None:

@@ -306,6 +306,15 @@ def _routing_socket() -> socket.socket:
     return socket.socket(PF_ROUTE, socket.SOCK_RAW, socket.AF_UNSPEC)
 
 
+def no_routing_socket() -> socket.socket:
+    """For kernels that have none. Raises OSError; the state is then looked at every few seconds.
+
+    On Linux the number of PF_ROUTE is that of another family, which root could open, and nothing
+    would ever be heard.
+    """
+    raise OSError(errno.EAFNOSUPPORT, "this kernel has no routing socket")
+
+
 def _in_background(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="system_profiler", daemon=True).start()
 

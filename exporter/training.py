@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 
 from smolmon.cluster import Cluster
 from smolmon.exporter.interfaces import names
-from smolmon.exporter.system import Listener, System
+from smolmon.exporter.system import Connection, Listener, System, TcpSockets
 from smolmon.exporter.tcp import EDGES, Outcome, Tally
 from smolmon.exporter.vocabulary import Labels, histogram, metric
 
@@ -42,16 +42,24 @@ def sockets(
     seen = system.tcp(port)
     ours = own_ports()
     if node == cluster.server.node:
-        connected = [c for c in seen.connections if c.local_port == port]
         yield from _listeners(cluster, node, system, seen.listeners)
-    else:
-        connected = [
-            c
-            for c in seen.connections
-            if (c.remote, c.remote_port) == (cluster.server_address, port)
-            and c.local_port not in ours
-        ]
+    connected = established(cluster, node, seen, ours)
     yield metric("smolmon_training_connections", [({"port": str(port)}, len(connected))])
+
+
+def established(
+    cluster: Cluster, node: str, seen: TcpSockets, own_ports: Collection[int]
+) -> list[Connection]:
+    """The connections of training in this node's table; `own_ports` as for :func:`sockets`."""
+    port = cluster.server.port
+    if node == cluster.server.node:
+        return [c for c in seen.connections if c.local_port == port]
+    return [
+        c
+        for c in seen.connections
+        if (c.remote, c.remote_port) == (cluster.server_address, port)
+        and c.local_port not in own_ports
+    ]
 
 
 def connects(target: str, link: str, port: int, tally: Tally) -> Iterator[Metric]:

@@ -43,6 +43,7 @@ _ROUTE = ("destination", "via", "via_node", "to", "link", "device", "purpose")
 _PORT = ("link", "device")
 _NEIGHBOR = ("target", "link")
 _SERVICE = ("target", "link", "port")
+_TEST = ("target", "link", "direction")
 
 TABLE: dict[str, Entry] = {
     entry.name: entry
@@ -174,6 +175,20 @@ TABLE: dict[str, Entry] = {
             "A gateway on the declared path of a probe.",
         ),
         Entry(
+            "smolmon_path_step_info",
+            Type.INFO,
+            "",
+            (*_PATH, "hop", "over", "next"),
+            "A step of a probe's declared way: a node, the segment and the node it hands on to.",
+        ),
+        Entry(
+            "smolmon_cable_info",
+            Type.INFO,
+            "",
+            ("link", "target"),
+            "The node at the other end of a cable that ends at no switch, as declared.",
+        ),
+        Entry(
             "smolmon_check_state",
             Type.GAUGE,
             "",
@@ -298,6 +313,13 @@ TABLE: dict[str, Entry] = {
             "bytes",
             _PORT,
             "Largest packet that the interface sends in one piece.",
+        ),
+        Entry(
+            "smolmon_network_mac_info",
+            Type.INFO,
+            "",
+            (*_PORT, "mac"),
+            "The interface's own hardware address.",
         ),
         Entry(
             "smolmon_network_speed_bytes",
@@ -480,6 +502,132 @@ TABLE: dict[str, Entry] = {
             "",
             ("port",),
             "Established connections to the training server, without our own attempts.",
+        ),
+        Entry(
+            "smolmon_bandwidth_bytes_per_second",
+            Type.GAUGE,
+            "",
+            _TEST,
+            "Rate of the last good test, as this end of it saw it.",
+        ),
+        Entry(
+            "smolmon_bandwidth_expected_bytes_per_second",
+            Type.GAUGE,
+            "",
+            _TEST,
+            "Least rate that a test should show: the declared one, or a share of the baseline.",
+        ),
+        Entry(
+            "smolmon_bandwidth_baseline_bytes_per_second",
+            Type.GAUGE,
+            "",
+            _TEST,
+            "Rate that `smolmon bandwidth baseline` recorded for this path.",
+        ),
+        Entry(
+            "smolmon_bandwidth_part_info",
+            Type.INFO,
+            "",
+            (*_TEST, "part_source", "part_target", "part_link"),
+            "A test of a single link that, if it is bad, explains a bad result of this one.",
+        ),
+        Entry(
+            "smolmon_bandwidth_retransmits",
+            Type.GAUGE,
+            "",
+            ("target", "link"),
+            "TCP segments that the last good test from here to the target sent again.",
+        ),
+        Entry(
+            "smolmon_bandwidth_cpu_ratio",
+            Type.GAUGE,
+            "ratio",
+            (*_TEST, "end"),
+            "Cores that each end's test process kept busy in the last good test; 1 is one core.",
+        ),
+        Entry(
+            "smolmon_bandwidth_last_success_timestamp_seconds",
+            Type.GAUGE,
+            "seconds",
+            _TEST,
+            "Unix time at which the last good test ended.",
+        ),
+        Entry(
+            "smolmon_bandwidth_tests_total",
+            Type.COUNTER,
+            "",
+            (*_TEST, "result"),
+            "Slots of the timetable that are over, by what became of them.",
+        ),
+        Entry(
+            "smolmon_bandwidth_tests_skipped_total",
+            Type.COUNTER,
+            "",
+            ("reason",),
+            "Tests that did not start, by reason.",
+        ),
+        Entry(
+            "smolmon_bandwidth_tests_aborted_total",
+            Type.COUNTER,
+            "",
+            ("reason",),
+            "Tests that were ended before their time, by reason.",
+        ),
+        Entry(
+            "smolmon_bandwidth_tests_failed_total",
+            Type.COUNTER,
+            "",
+            ("reason",),
+            "Tests that started and went wrong, by reason.",
+        ),
+        Entry(
+            "smolmon_bandwidth_test_bytes_total",
+            Type.COUNTER,
+            "bytes",
+            ("direction",),
+            "Bytes that tests of this node have sent and received.",
+        ),
+        Entry(
+            "smolmon_bandwidth_spent_bytes",
+            Type.GAUGE,
+            "bytes",
+            (),
+            "Bytes that tests of this node have sent and received today (UTC).",
+        ),
+        Entry(
+            "smolmon_bandwidth_budget_bytes",
+            Type.GAUGE,
+            "bytes",
+            (),
+            "Bytes a day, declared, beyond which this node does not test.",
+        ),
+        Entry(
+            "smolmon_bandwidth_period_seconds",
+            Type.GAUGE,
+            "seconds",
+            (),
+            "Time in which every path is tested once each way.",
+        ),
+        Entry(
+            "smolmon_bandwidth_available",
+            Type.GAUGE,
+            "",
+            (),
+            "1 if libiperf, which tests need, can be loaded on this node, 0 if not.",
+        ),
+        Entry(
+            "smolmon_bandwidth_test_in_progress",
+            Type.GAUGE,
+            "",
+            ("link",),
+            "1 while a test may use this segment: our own, by hand, or another's by the timetable.",
+        ),
+        Entry(
+            "smolmon_bandwidth_last_slot_timestamp_seconds",
+            Type.GAUGE,
+            "seconds",
+            ("link",),
+            "Unix time until which a test may last have used this segment; now, while one does.",
         ),
         Entry(
             "smolmon_firewall_enabled",

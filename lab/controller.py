@@ -24,9 +24,11 @@ UNITS = ("smolmon-sink", "smolmon-alertmanager", "smolmon-prometheus")
 # The modules that smolmon imports and does not bring itself. Where they are is asked of the
 # interpreter, without importing them.
 DEPENDENCIES = (
+    "_cffi_backend",  # which cryptography needs
     "attr",
     "attrs",
     "click",
+    "cryptography",
     "grafanalib",
     "icmplib",
     "iperf3",

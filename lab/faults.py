@@ -7,8 +7,7 @@ record of what was there before) and how it heals (which gets that record back),
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -16,29 +15,10 @@ from attrs import asdict, frozen
 
 from smolmon.cluster import Cluster, derive
 from smolmon.cluster.derive import Purpose
+from smolmon.lab import faults_nodes, faults_ports, faults_traffic
 from smolmon.lab.errors import LabError, unknown
-from smolmon.lab.machines import run_in
+from smolmon.lab.fault import Fault, Record, in_namespace, nothing, on_machine, replayable
 from smolmon.lab.place import Lab
-from smolmon.lab.plan import namespace
-from smolmon.lab.wires import NETNS
-
-Record = Any  # what a fault needs to heal, as JSON
-
-# What `ip route show` says about a route's present state, and `ip route replace` does not take.
-ROUTE_STATE = {"linkdown", "dead", "offload", "trap", "rt_offload", "rt_trap", "notify"}
-
-
-@frozen
-class Fault:
-    """One way to break a node. `cause` is the alert that must name it."""
-
-    name: str
-    summary: str
-    cause: str
-    nodes: Callable[[Cluster], tuple[str, ...]]  # those that it can hit; the first is the default
-    look: Callable[[Cluster, str], Record]  # what is there now; raises LabError if not breakable
-    harm: Callable[[Cluster, str, Record], None]
-    mend: Callable[[Cluster, str, Record], None]
 
 
 @frozen
@@ -56,7 +36,7 @@ FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 
 
 def _forwarding(cluster: Cluster, node: str) -> Record:
-    return _in_namespace(node, ["cat", FORWARDING]).strip()
+    return in_namespace(node, ["cat", FORWARDING]).strip()
 
 
 def _forwarding_off(cluster: Cluster, node: str, record: Record) -> None:
@@ -64,7 +44,7 @@ def _forwarding_off(cluster: Cluster, node: str, record: Record) -> None:
 
 
 def _forwarding_back(cluster: Cluster, node: str, record: Record) -> None:
-    _in_namespace(node, ["sh", "-c", f'echo "$1" >{FORWARDING}', "sh", record])
+    in_namespace(node, ["sh", "-c", f'echo "$1" >{FORWARDING}', "sh", record])
 
 
 # -- routes -------------------------------------------------------------------------------------
@@ -85,8 +65,8 @@ def _kernel_routes(purpose: Purpose) -> Callable[[Cluster, str], Record]:
     def look(cluster: Cluster, node: str) -> Record:
         found = []
         for destination in _declared(cluster, node, purpose):
-            said = _in_namespace(node, ["ip", "-4", "route", "show", "exact", str(destination)])
-            found += [_replayable(line) for line in said.splitlines() if line.strip()]
+            said = in_namespace(node, ["ip", "-4", "route", "show", "exact", str(destination)])
+            found += [replayable(line) for line in said.splitlines() if line.strip()]
         if not found:
             raise LabError(f"{node} has none of its {purpose.value} routes now")
         return found
@@ -94,18 +74,14 @@ def _kernel_routes(purpose: Purpose) -> Callable[[Cluster, str], Record]:
     return look
 
 
-def _replayable(line: str) -> str:
-    return " ".join(word for word in line.split() if word not in ROUTE_STATE)
-
-
 def _delete_routes(cluster: Cluster, node: str, record: Record) -> None:
     # All at once, as one event takes them.
-    _in_namespace(node, ["ip", "-batch", "-"], "".join(f"route del {r}\n" for r in record))
+    in_namespace(node, ["ip", "-batch", "-"], "".join(f"route del {r}\n" for r in record))
 
 
 def _restore_routes(cluster: Cluster, node: str, record: Record) -> None:
     for route in record:
-        _in_namespace(node, ["ip", "route", "replace", *route.split()])
+        in_namespace(node, ["ip", "route", "replace", *route.split()])
 
 
 # -- the server does not answer -----------------------------------------------------------------
@@ -113,10 +89,6 @@ def _restore_routes(cluster: Cluster, node: str, record: Record) -> None:
 
 def _workers(cluster: Cluster) -> tuple[str, ...]:
     return tuple(n.name for n in cluster.nodes if derive.role(cluster, n.name) == "worker")
-
-
-def _nothing(cluster: Cluster, node: str) -> Record:
-    return None
 
 
 def _drop_at_server(cluster: Cluster, node: str, record: Record) -> None:
@@ -131,12 +103,12 @@ def _drop_at_server(cluster: Cluster, node: str, record: Record) -> None:
         f"add rule inet {_table(node)} in {match} icmp type echo-request drop",
         f"add rule inet {_table(node)} in {match} meta l4proto tcp drop",
     ]
-    _on_machine(cluster.server.node, ["nft", "\n".join(rules)])
+    on_machine(cluster.server.node, ["nft", "\n".join(rules)])
 
 
 def _answer_at_server(cluster: Cluster, node: str, record: Record) -> None:
     rules = [f"add table inet {_table(node)}", f"delete table inet {_table(node)}"]
-    _on_machine(cluster.server.node, ["nft", "\n".join(rules)])
+    on_machine(cluster.server.node, ["nft", "\n".join(rules)])
 
 
 def _table(node: str) -> str:
@@ -178,10 +150,13 @@ FAULTS: tuple[Fault, ...] = (
         "the server drops what a worker sends it: a symptom without a known cause",
         "SmolmonServerUnreachable",
         _workers,
-        _nothing,
+        nothing,
         _drop_at_server,
         _answer_at_server,
     ),
+    *faults_ports.FAULTS,
+    *faults_nodes.FAULTS,
+    *faults_traffic.FAULTS,
 )
 
 
@@ -194,9 +169,18 @@ def fault(name: str) -> Fault:
 
 
 def table(cluster: Cluster) -> list[dict[str, Any]]:
-    """Every fault with the nodes of `cluster` that it can hit and the cause it must lead to."""
+    """Every fault with the nodes of `cluster` that it can hit and the cause it must lead to.
+
+    `named` says, for each of the nodes, which one that alert is about: "" for none.
+    """
     return [
-        {"fault": f.name, "nodes": list(f.nodes(cluster)), "cause": f.cause, "summary": f.summary}
+        {
+            "fault": f.name,
+            "nodes": list(f.nodes(cluster)),
+            "cause": f.cause,
+            "named": {node: f.named(cluster, node) for node in f.nodes(cluster)},
+            "summary": f.summary,
+        }
         for f in FAULTS
     ]
 
@@ -257,25 +241,3 @@ def active(lab: Lab) -> list[Active]:
     """The faults that are active, in the order in which they came."""
     files = sorted(lab.faults().glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
     return [Active(**json.loads(file.read_text())) for file in files]
-
-
-# -- acting on a node ---------------------------------------------------------------------------
-
-
-def _in_namespace(node: str, command: Sequence[str], text: str = "") -> str:
-    """Run one of the host's tools in the node's network, `text` its input. Raises LabError."""
-    entered = ["nsenter", f"--net={NETNS / namespace(node)}", "--", *command]
-    done = subprocess.run(entered, input=text, capture_output=True, text=True, check=False)
-    return _said(done, command)
-
-
-def _on_machine(node: str, command: Sequence[str]) -> str:
-    """Run one of the machine's own tools. Raises LabError."""
-    return _said(run_in(node, command), command)
-
-
-def _said(done: subprocess.CompletedProcess[str], command: Sequence[str]) -> str:
-    if done.returncode:
-        why = (done.stderr.strip() or f"exit {done.returncode}").splitlines()[0]
-        raise LabError(f"{' '.join(command[:6])}: {why}")
-    return done.stdout

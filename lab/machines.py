@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from smolmon.lab import cgroups
+from smolmon.cluster.model import Platform
+from smolmon.lab import cgroups, mac_nodes, volatile
 from smolmon.lab.errors import LabError
 from smolmon.lab.files import Accounts, File, KeyPair, Keys, for_machine, install
 from smolmon.lab.place import Lab
@@ -23,7 +24,9 @@ BOOT_DEADLINE = 60.0  # seconds; the machines need about three
 INOTIFY_INSTANCES = 6
 INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 REBOOT = 133  # systemd-nspawn's exit code with --keep-unit when the machine wants to start again
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The last are Linux tools that a Mac's own users do not find: mac_nodes.py.
+PATH = f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{mac_nodes.LINUX}"
+VOLATILE = "volatile.sh"  # beside the machine's root: lab/volatile.py
 NOT_BOOTED = "is not running; `smolmon lab status` shows what is"
 
 
@@ -41,6 +44,9 @@ def prepare(lab: Lab, plan: Plan, rootfs: Path, extra: Mapping[str, Sequence[Fil
             old.unlink()
         (root / "etc/NetworkManager/dispatcher.d/01-ifupdown").unlink(missing_ok=True)
         install(root, for_machine(plan, machine, keys, accounts))
+        (root.parent / VOLATILE).write_text(volatile.script(plan, machine))
+        if machine.platform is Platform.MACOS:
+            mac_nodes.furnish(root)
         install(root, extra.get(machine.name, ()))
 
 
@@ -93,8 +99,7 @@ def boot(lab: Lab, machines: Iterable[Machine], binds: Sequence[str]) -> None:
     waiting: dict[socket.socket, tuple[Machine, subprocess.Popen[bytes]]] = {}
     try:
         for machine in machines:
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            listener.bind(_address(machine))
+            listener = listen(machine)
             own = binds if machine.name == CONTROLLER else ()
             waiting[listener] = (machine, _nspawn(lab, machine, own))
         _wait_ready(lab, waiting)
@@ -103,9 +108,19 @@ def boot(lab: Lab, machines: Iterable[Machine], binds: Sequence[str]) -> None:
             listener.close()
 
 
+def listen(machine: Machine) -> socket.socket:
+    """A socket to which `machine` says READY=1 (sd_notify(3)) when it has booted."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    listener.bind(_address(machine))
+    return listener
+
+
 def _address(machine: Machine) -> str:
-    """Where systemd-nspawn tells the lab: an abstract socket, so that there is no file to leave."""
-    return f"\0smolmon-lab/{os.getpid()}/{machine.name}"
+    """Where systemd-nspawn tells the lab: an abstract socket, so that there is no file to leave.
+
+    The same for whoever waits: the one who boots a machine, and later the one who reboots it.
+    """
+    return f"\0smolmon-lab/{machine.name}"
 
 
 def _nspawn(lab: Lab, machine: Machine, binds: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -131,7 +146,14 @@ def _nspawn(lab: Lab, machine: Machine, binds: Sequence[str]) -> subprocess.Pope
     ]
     with lab.log(machine.name).open("wb") as log:
         return subprocess.Popen(
-            ["sh", "-c", f'{join}while "$@"; [ $? = {REBOOT} ]; do :; done', "sh", *command],
+            # What a kernel forgets at a reboot is forgotten before the machine starts again.
+            [
+                "sh",
+                "-c",
+                f'{join}while "$@"; [ $? = {REBOOT} ]; do sh {VOLATILE}; done',
+                "sh",
+                *command,
+            ],
             cwd=lab.machine_root(machine.name).parent,
             env={
                 "PATH": os.environ.get("PATH", PATH),

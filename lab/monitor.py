@@ -11,6 +11,7 @@ from urllib.error import URLError
 from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
+from smolmon.alerts.render import TLS
 from smolmon.lab.controller import CLUSTER_FILE, MONITOR, UNITS, WEBHOOK
 from smolmon.lab.errors import LabError
 from smolmon.lab.machines import command_in, run_in
@@ -24,7 +25,8 @@ def start(speed: float) -> subprocess.Popen[str]:
     """Begin to render the configuration and to start the units; see :func:`started`."""
     script = (
         f"smolmon render {MONITOR} --cluster {CLUSTER_FILE} --speed {speed:g} --webhook {WEBHOOK}"
-        " >/dev/null && systemctl start smolmon-monitor.target"
+        f" >/dev/null && chown prometheus: {MONITOR}/{TLS}/prometheus.key"
+        " && systemctl start smolmon-monitor.target"
     )
     return subprocess.Popen(
         command_in(CONTROLLER, ["sh", "-c", script], {}),

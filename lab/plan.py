@@ -7,7 +7,7 @@ beyond them, the address that stands for the internet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from attrs import frozen
@@ -87,6 +87,7 @@ class Plan:
     cables: tuple[Cable, ...]
     switches: tuple[Switch, ...]
     internet: IPv4Address | None
+    devices: Mapping[tuple[str, str], str]  # of each segment and node, the interface's name
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -112,8 +113,10 @@ def plan(cluster: Cluster) -> Plan:
     lans, addresses = _wifi(cluster)
     cables: list[Cable] = []
     switches: list[Switch] = []
+    devices: dict[tuple[str, str], str] = {}
     for segment in cluster.routed:
-        laid, joined = _segment(segment, names)
+        laid, joined, own = _segment(segment, names)
+        devices |= own
         cables += laid
         switches += joined
     everybody = [*(node.name for node in cluster.nodes), CONTROLLER]
@@ -141,24 +144,27 @@ def plan(cluster: Cluster) -> Plan:
     internet = cluster.internet.address if cluster.internet else None
     if internet is not None and internet in {lan.router for lan in lans}:
         internet = None  # the router itself stands for the internet
-    return Plan(tuple(machines), lans, (*cables, *air), tuple(switches), internet)
+    return Plan(tuple(machines), lans, (*cables, *air), tuple(switches), internet, devices)
 
 
 # -- the cluster's own links --------------------------------------------------------------------
 
 
-def _segment(segment: Segment, names: _Names) -> tuple[list[Cable], list[Switch]]:
-    """The cables and switches of one routed segment."""
+def _segment(
+    segment: Segment, names: _Names
+) -> tuple[list[Cable], list[Switch], dict[tuple[str, str], str]]:
+    """The cables and switches of one routed segment, and the name of each member's interface."""
     ends = [End(m.node, names.declared(segment, m), m.mac) for m in segment.members]
+    own = {(segment.name, end.machine): end.interface for end in ends}
     if len(ends) == 2:
-        return [Cable(ends[0], ends[1])], []
+        return [Cable(ends[0], ends[1])], [], own
     if segment.cabling is Cabling.CHAIN and len(ends) > 2:
-        return _chain(ends, names)
+        return (*_chain(ends, names), own)
     ports = [End(INTERNET, names.port(segment.name, end.machine)) for end in ends]
     switch = Switch(
         INTERNET, names.port(segment.name, "switch"), tuple(port.interface for port in ports)
     )
-    return [Cable(end, port) for end, port in zip(ends, ports, strict=True)], [switch]
+    return [Cable(end, port) for end, port in zip(ends, ports, strict=True)], [switch], own
 
 
 def _chain(ends: list[End], names: _Names) -> tuple[list[Cable], list[Switch]]:

@@ -40,6 +40,8 @@ PACKAGES = (
     "prometheus",
     "prometheus-alertmanager",
     "curl",
+    # smolmon's own packages come from the host, but this one is compiled for one Python
+    "python3-cffi-backend",
 )
 # Nobody reads these here.
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from smolmon.cluster import Cluster
-from smolmon.lab import controller, forward, machines, monitor, place, rootfs, wires
+from smolmon.lab import controller, forward, mac_nodes, machines, monitor, place, rootfs, wires
 from smolmon.lab.down import down, missing_folders, start_time
 from smolmon.lab.errors import LabError
 from smolmon.lab.place import Lab, State
@@ -116,7 +116,10 @@ def _boot(lab: Lab, wanted: Plan, base: Path) -> dict[str, str]:
     try:
         addresses = {name: forward.url(listener) for name, listener in listeners.items()}
         text = lab.cluster_file.read_text(encoding="utf-8")
-        extra = {CONTROLLER: controller.extra_files(text, base, addresses)}
+        extra = {
+            CONTROLLER: controller.extra_files(text, base, addresses),
+            **mac_nodes.extra_files(lab.cluster(), wanted),
+        }
         machines.prepare(lab, wanted, base, extra)
         wires.lay(wanted)
         folders = controller.binds(controller.source_folders())

@@ -63,6 +63,9 @@ def _switches(plan: Plan, name: str) -> Iterator[str]:
         )
         for device in (switch.name, *switch.ports):  # a switch has no address of its own
             yield f"link set {device} addrgenmode none"
+        if switch.name != WIFI_BRIDGE:
+            # Nor does it answer for those of its machine, as Linux otherwise does on every device.
+            yield f"link set {switch.name} arp off"
         yield f"link set {switch.name} up"
         for port in switch.ports:
             yield f"link set {port} master {switch.name}"

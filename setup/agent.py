@@ -38,6 +38,7 @@ PARTS = (
     "commands/__init__.py",
     "commands/options.py",
     "commands/exporter.py",
+    "commands/bandwidth.py",
 )
 # The earliest time that a zip file can tell.
 _EPOCH = (1980, 1, 1, 0, 0, 0)

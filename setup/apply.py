@@ -2,8 +2,8 @@
 
 Network steps run under a rollback that the node itself holds. They are verified over a *new*
 connection and only then committed; whatever goes wrong in between, the node goes back to what it
-was, by our word or by its own clock. Files, kernel settings and the exporter follow after the
-commit, since no checkpoint covers them; their inverses undo them.
+was, by our word or by its own clock. No checkpoint covers files, kernel settings and the exporter:
+they are a part of their own, which their inverses undo.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import time
 from collections.abc import Callable
 
 from smolmon.setup.errors import FactsError
-from smolmon.setup.script import last_step, steps_script, undo_script
+from smolmon.setup.script import HELD, last_step, steps_script, undo_script
 from smolmon.setup.shell import lines, sections
 from smolmon.setup.ssh import Result, SshError
 from smolmon.setup.steps import Step
-from smolmon.setup.survey import Target, gather
+from smolmon.setup.survey import Target, look
+from smolmon.setup.system import State
 from smolmon.setup.together import to_the_end
 
 CONFIRM_WITHIN = 90  # seconds after which an uncommitted change undoes itself
 SETTLE = 10.0  # seconds that a node gets to show what was applied
-LOOK = 6.0  # seconds that one look may take
+LOOK = 15.0  # seconds that one look may take; a Mac needs some to tell of its Thunderbolt ports
 PAUSE = 0.2  # seconds between two looks
 
 Say = Callable[[str], None]
@@ -33,15 +34,8 @@ class ApplyError(Exception):
     """A node's plan was not carried out. One line: what happened, and how the node is now."""
 
 
-async def apply(target: Target, say: Say, confirm_within: int = CONFIRM_WITHIN) -> None:
-    """Carry out the plan of one node; `say` gets lines of progress. Raises ApplyError."""
-    if target.plan.network:
-        await _network(target, say, confirm_within)
-    if target.plan.system:
-        await _system(target, say)
-
-
-async def _network(target: Target, say: Say, confirm_within: int) -> None:
+async def change_network(target: Target, say: Say, confirm_within: int = CONFIRM_WITHIN) -> None:
+    """Carry out the network part of a node's plan; `say` gets progress. Raises ApplyError."""
     name, state = target.node.name, target.state
     steps = target.plan.network
     began = time.monotonic()
@@ -95,7 +89,7 @@ async def _verified(target: Target) -> str | None:
 
 
 async def _restored(target: Target, how: str) -> str:
-    """After a rollback, which NetworkManager goes on with by itself: whether all is as before."""
+    """After a rollback, which the node goes on with by itself: whether all is as before."""
     trouble = await _until(target, target.plan.network)
     return f"{how}: the network is {'as before' if trouble is None else 'not as before'}" + (
         "" if trouble is None else f": {trouble}"
@@ -110,8 +104,8 @@ async def _until(target: Target, pending: tuple[Step, ...]) -> str | None:
     deadline = time.monotonic() + SETTLE
     while True:
         try:
-            state = await gather(target.system, target.runner, fresh=True, timeout=LOOK)
-            rest = state.plan(target.bundle).network
+            state = await look(target.system, target.runner, LOOK)
+            rest = target.wish(state).network
             if rest == pending:
                 return None
             trouble = rest[0].why if rest else "more is as wanted than expected"
@@ -153,47 +147,73 @@ async def _by_itself(target: Target, confirm_within: int) -> str:
         await asyncio.sleep(PAUSE)
     return (
         f"it was to roll itself back within {confirm_within} s, but does not answer since; "
-        "look at it with a screen and a keyboard: `nmcli connection`"
+        "look at it with a screen and a keyboard"
     )
 
 
-async def _system(target: Target, say: Say) -> None:
+async def change_system(target: Target, say: Say) -> None:
+    """Carry out the rest of a node's plan: files, kernel settings, exporter. Raises ApplyError."""
     name, steps = target.node.name, target.plan.system
+    if not steps:
+        return
     began = time.monotonic()
     try:
-        script = lines([steps_script(steps), target.system.ready(SETTLE)])
-        result = await target.runner.run(script, 120.0)
+        script = [target.system.alone(), steps_script(steps)]
+        if target.exporter:
+            script.append(target.system.ready(SETTLE))
+        # How it is then comes back with the same answer.
+        script.append(target.system.facts_script())
+        result = await target.runner.run(lines(script), 120.0)
+        if result.status == HELD:
+            raise ApplyError(
+                f"{name}: another setup is installing on it at this moment; nothing was changed by "
+                "this one: wait for it, and run setup again"
+            )
         begun = last_step(result.out)
         done = steps if result.status == 0 else steps[: begun[0] + 1 if begun else 0]
-        trouble = None if result.status == 0 else _failed(steps, result)
-        trouble = trouble or await _ready(target)
+        trouble: str | None
+        if result.status != 0:
+            trouble = _failed(steps, result)
+        else:
+            state = target.system.state(result.out)
+            trouble = await _missing(target, state)
         if trouble is None:
-            tidied = await target.runner.run(target.state.tidy())
-            if tidied.status != 0:
-                raise ApplyError(
-                    f"{name}: all is ready, but its former files are still there: {_said(tidied)}"
-                )
+            await _tidied(target, state)
             say(f"{name}: system: {_count(steps)} done ({time.monotonic() - began:.1f} s)")
             return
         undone = await target.runner.run(undo_script(done), 60.0)
-    except SshError as error:
-        raise ApplyError(f"{error}. Its files may be half installed: run setup again") from error
-    how = "undone" if undone.status == 0 else f"not all could be undone: {_said(undone)}"
+    except (SshError, FactsError) as error:
+        raise ApplyError(
+            f"{error}. It may have some of its files and not others: run setup again"
+        ) from error
+    how = _undone(done) if undone.status == 0 else f"not all could be undone: {_said(undone)}"
     raise ApplyError(f"{name}: {trouble}; {how}")
 
 
-async def _ready(target: Target) -> str | None:
+async def _missing(target: Target, state: State) -> str | None:
     """None if nothing is left to do and the exporter listens; else what is missing."""
-    try:
-        state = await gather(target.system, target.runner)
-    except FactsError as error:
-        return str(error)
-    rest = state.plan(target.bundle).steps
-    if not state.listening:
+    rest = target.wish(state).system
+    if target.exporter and not state.listening:
         words = (await target.runner.run(state.journal())).out.strip().splitlines()
         last = f"; its last words: {words[-1]}" if words else ""
         return f"the exporter does not listen {SETTLE:.0f} s after it was started{last}"
     return f"after it was applied, {rest[0].why}" if rest else None
+
+
+async def _tidied(target: Target, state: State) -> None:
+    script = state.tidy()
+    tidied = await target.runner.run(script) if script else None
+    if tidied and tidied.status != 0:
+        raise ApplyError(
+            f"{target.node.name}: all is ready, but its former files are still there: "
+            f"{_said(tidied)}"
+        )
+
+
+def _undone(done: tuple[Step, ...]) -> str:
+    if all(step.undo for step in done):
+        return "undone"
+    return "what it removed before is gone: run it again" if done else "nothing was changed"
 
 
 def _failed(steps: tuple[Step, ...], result: Result) -> str:

@@ -9,11 +9,16 @@ from attrs import field, frozen
 
 @frozen
 class Identity:
-    """What a node proves itself with, and whom it lets in; PEM."""
+    """What one end of a scrape proves itself with, and whom it believes; PEM.
+
+    `window`: from when the other end's certificate is valid, and when it is due to be renewed, in
+    Unix seconds.
+    """
 
     certificate: bytes = field(repr=False)
     key: bytes = field(repr=False)
     authority: bytes = field(repr=False)
+    window: tuple[int, int] | None = None
 
 
 @frozen

@@ -13,13 +13,14 @@ class Ping:
     """How often an address answered, and the mean round trip in milliseconds as ping says it.
 
     `sent` 0: ping did not get as far, and `said` is its own last line. That tells nothing about
-    the link.
+    the link. `hops`: how many routers the answers passed, where their TTL tells.
     """
 
     sent: int
     received: int
     mean: str = ""
     said: str = ""
+    hops: int | None = None
 
     @property
     def answers(self) -> bool:
@@ -51,10 +52,29 @@ class Hop:
         return f"via {self.gateway} dev {self.device}" if self.gateway else f"dev {self.device}"
 
 
+@frozen
+class Kept:
+    """Something that is to outlast a reboot: what is stored, and what is live now, in words.
+
+    `reason` is empty where they agree.
+    """
+
+    what: str
+    stored: str
+    live: str
+    reason: str = ""
+
+
+# What systems send packets off with; each router takes one away.
+_TTLS = (64, 128, 255)
+
+
 def parse_ping(text: str) -> Ping:
     """Read the summary of iputils', busybox' or macOS' ping; without one, nothing was sent."""
     counts = re.search(r"(\d+) packets transmitted, (\d+)(?: packets)? received", text)
     mean = re.search(r"= [\d.]+/([\d.]+)/", text)
     if counts is None:
         return Ping(0, 0, said=(text.strip().splitlines() or [""])[-1].strip())
-    return Ping(int(counts[1]), int(counts[2]), mean[1] if mean else "")
+    ttl = re.search(r"\bttl=(\d+)", text)
+    hops = next((top - int(ttl[1]) for top in _TTLS if int(ttl[1]) <= top), None) if ttl else None
+    return Ping(int(counts[1]), int(counts[2]), mean[1] if mean else "", hops=hops)

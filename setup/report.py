@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 
@@ -16,11 +17,18 @@ def plan_lines(name: str, destination: str, plan: Plan) -> Iterator[str]:
     else:
         count = len(plan.steps)
         yield f"{name} ({destination}): {count} {'step' if count == 1 else 'steps'}"
-    for step in plan.steps:
-        yield f"  # {step.why}"
-        yield f"  {shown(step)}"
+    for step in plan.network:
+        yield from _step(step, "the checkpoint")
+    for step in plan.system:
+        yield from _step(step, "running `smolmon setup` again")
     for note in plan.notes:
         yield f"{name}: note: {note}"
+
+
+def _step(step: Step, otherwise: str) -> Iterator[str]:
+    yield f"  # {step.why}"
+    yield f"  {shown(step)}"
+    yield f"      undone by: {step.undo or otherwise}"
 
 
 def shown(step: Step) -> str:
@@ -31,7 +39,7 @@ def shown(step: Step) -> str:
 
 
 def plan_data(plan: Plan) -> dict[str, object]:
-    """One node's plan for JSON."""
+    """One node's plan for JSON: what files hold only by its hash."""
     return {
         "network": [_step_data(step) for step in plan.network],
         "system": [_step_data(step) for step in plan.system],
@@ -44,6 +52,7 @@ def _step_data(step: Step) -> dict[str, object]:
         "command": step.command,
         "why": step.why,
         "undo": step.undo,
+        "sha256": None if step.content is None else hashlib.sha256(step.content).hexdigest(),
         "bytes": None if step.content is None else len(step.content),
     }
 

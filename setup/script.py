@@ -8,6 +8,20 @@ from collections.abc import Sequence
 from smolmon.setup.shell import lines, sections
 from smolmon.setup.steps import Step
 
+# The exit status of a script that found another setup at work (sysexits.h, EX_TEMPFAIL).
+HELD = 75
+
+# A shell function: base64 from its standard input. macOS before 13 calls that option -D.
+DECODED = (
+    "decoded() { if base64 -d </dev/null >/dev/null 2>&1; then base64 -d; "
+    "else /usr/bin/openssl base64 -d; fi; }"
+)
+
+
+def encoded(content: bytes) -> str:
+    """`content` in lines for `decoded`. None of them can be the mark that ends it."""
+    return base64.encodebytes(content).decode()
+
 
 def steps_script(steps: Sequence[Step], failed: str = "true", unless: str = "true") -> str:
     """All steps in order, up to the first that fails; then `failed`, and exit status 1.
@@ -17,6 +31,7 @@ def steps_script(steps: Sequence[Step], failed: str = "true", unless: str = "tru
     return lines(
         [
             f"failed() {{ {failed}; exit 1; }}",
+            DECODED,
             f"before() {{ {unless}; }}",
             *map(_step, range(len(steps)), steps),
         ]
@@ -26,11 +41,10 @@ def steps_script(steps: Sequence[Step], failed: str = "true", unless: str = "tru
 def _step(number: int, step: Step) -> str:
     if step.content is None:
         return f"echo @@step {number}\nbefore\n{{ {step.command}; }} 2>&1 || failed"
-    # No line of base64 can be the mark that ends it.
-    text = base64.encodebytes(step.content).decode()
     return (
         f"echo @@step {number}\nbefore\n"
-        f"{{ base64 -d | {{ {step.command}; }}; }} 2>&1 <<'@@end' || failed\n{text}@@end"
+        f"{{ decoded | {{ {step.command}; }}; }} 2>&1 <<'@@end' || failed\n"
+        f"{encoded(step.content)}@@end"
     )
 
 

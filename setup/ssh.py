@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -217,6 +218,13 @@ _EXPLAINED = (
 def explain(err: str, destination: str) -> tuple[str, str]:
     """What happened and what to do about it, from what ssh wrote to its standard error."""
     host = destination.rpartition("@")[2]
+    if sys.platform == "darwin" and "No route to host" in err:
+        # macOS 15 and newer; Apple's Terminal and its own ssh are let through (TN3179).
+        return (
+            "there is no way to it from here",
+            "if it is switched on, this Mac keeps your terminal from the local network: allow it "
+            "in System Settings > Privacy & Security > Local Network, or use Terminal",
+        )
     for pattern, what, remedy in _EXPLAINED:
         if re.search(pattern, err):
             return what.format(destination, host), remedy.format(destination, host)

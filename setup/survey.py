@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 
 from smolmon.cluster import Cluster, Node
-from smolmon.setup.bundle import Bundle
+from smolmon.setup import destination
+from smolmon.setup.bundle import Bundle, Identity
+from smolmon.setup.destination import Way
 from smolmon.setup.errors import FactsError
 from smolmon.setup.ssh import Runner, SshError
 from smolmon.setup.steps import Plan
-from smolmon.setup.system import State, System, UnsupportedError, system_of
+from smolmon.setup.system import (
+    State,
+    System,
+    UnsupportedError,
+    refused_together,
+    system_of,
+)
 from smolmon.setup.together import together
+
+Wish = Callable[[State], Plan]
+
+
+@frozen
+class Job:
+    """What setup is to bring about. Without a `load` it is the network alone.
+
+    The `load`: the agent, and the identity of each node.
+    """
+
+    cluster_file: bytes
+    load: asyncio.Future[tuple[bytes, Mapping[str, Identity]]] | None = None
+    remove: bool = False
 
 
 @frozen
 class Target:
-    """A node that may be set up: how to run things on it, what it is like, and what to do."""
+    """A node that may be set up: how to run things on it, what it is like, and what to do.
+
+    `wish` tells what is left to do in another state of it. `exporter`: whether that is to run.
+    """
 
     node: Node
     runner: Runner
     system: System
     state: State
-    bundle: Bundle
     plan: Plan
+    wish: Wish
+    exporter: bool = True
 
 
 @frozen
@@ -34,16 +60,13 @@ class Survey:
 
     targets: dict[str, Target]
     refused: dict[str, list[str]]  # whole lines, with the node's name
+    ways: dict[str, Way]  # of all nodes that `ssh -G` knows a way to
 
 
 async def survey(
-    cluster: Cluster,
-    nodes: Sequence[Node],
-    runners: Mapping[str, Runner],
-    agent: asyncio.Future[bytes],
-    cluster_file: bytes,
+    cluster: Cluster, nodes: Sequence[Node], runners: Mapping[str, Runner], job: Job
 ) -> Survey:
-    """Gather facts from all nodes at once, judge them, and plan. Changes nothing."""
+    """Gather facts from all nodes at once, judge them, and plan. Changes nothing on them."""
 
     async def one(node: Node) -> tuple[System, State] | list[str]:
         try:
@@ -53,21 +76,44 @@ async def survey(
             return [str(error)]
         except FactsError as error:
             return [f"{node.name}: {error}"]
-        lines = state.refusals()
-        return [f"{node.name}: {line}" for line in lines] or (system, state)
+        refused = state.removal_refusals() if job.remove else state.refusals()
+        return [f"{node.name}: {line}" for line in refused] or (system, state)
 
+    # All of them, not only the chosen: one may be the way to another.
+    asked = asyncio.ensure_future(destination.ways(cluster.nodes))
     answers = await together(one, nodes)
     found = dict(zip([node.name for node in nodes], answers, strict=True))
-    built = await agent
-    states = {name: f[1] for name, f in found.items() if isinstance(f, tuple)}
-    bundle = Bundle(built, cluster_file, macs=_macs(cluster, states))
+    ways = await asked
+    refused = {name: answer for name, answer in found.items() if isinstance(answer, list)}
+    if not job.remove:
+        # Told before what came of it: such a connection often fails, or is refused for it.
+        for node in nodes:
+            if node.name in ways and (inside := _inside(cluster, node, ways[node.name])):
+                refused[node.name] = inside
+    agent, known = await job.load if job.load else (None, {})
+    states = {name: answer[1] for name, answer in found.items() if not isinstance(answer, list)}
+    if not job.remove:
+        for name, lines in refused_together(states).items():
+            refused.setdefault(name, [f"{name}: {line}" for line in lines])
+    macs = _macs(cluster, states)
     targets = {}
     for node in nodes:
-        if isinstance(pair := found[node.name], tuple):
-            system, state = pair
-            plan = state.plan(bundle)
-            targets[node.name] = Target(node, runners[node.name], system, state, bundle, plan)
-    return Survey(targets, {name: f for name, f in found.items() if isinstance(f, list)})
+        answer = found[node.name]
+        if node.name not in refused and not isinstance(answer, list):
+            bundle = Bundle(agent, job.cluster_file, known[node.name], macs) if agent else None
+            wish = _wish(bundle, remove=job.remove)
+            plan = wish(answer[1])
+            exporter = agent is not None
+            targets[node.name] = Target(node, runners[node.name], *answer, plan, wish, exporter)
+    return Survey(targets, {n.name: refused[n.name] for n in nodes if n.name in refused}, ways)
+
+
+def _wish(bundle: Bundle | None, *, remove: bool) -> Wish:
+    return lambda state: state.removal() if remove else state.plan(bundle)
+
+
+def _inside(cluster: Cluster, node: Node, way: Way) -> list[str]:
+    return [f"{node.name}: {line}" for line in destination.refusals(cluster, node, way)]
 
 
 def _macs(cluster: Cluster, states: Mapping[str, State]) -> dict[tuple[str, str], str]:
@@ -82,9 +128,12 @@ def _macs(cluster: Cluster, states: Mapping[str, State]) -> dict[tuple[str, str]
     return known
 
 
-async def gather(
-    system: System, runner: Runner, *, fresh: bool = False, timeout: float = 30.0
-) -> State:
+async def gather(system: System, runner: Runner) -> State:
     """Read one node. Raises SshError and FactsError."""
-    result = await runner.run(system.facts_script(), timeout, fresh=fresh)
-    return system.state(result.out)
+    return system.state((await runner.run(system.facts_script())).out)
+
+
+async def look(system: System, runner: Runner, timeout: float) -> State:
+    """Read one node's network over a connection made for it. Raises SshError and FactsError."""
+    script = system.facts_script(only_network=True)
+    return system.state((await runner.run(script, timeout, fresh=True)).out)

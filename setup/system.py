@@ -6,6 +6,7 @@ A :class:`System` knows how one node of the cluster is asked; what it answered i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -13,21 +14,32 @@ from smolmon.cluster import Cluster, Node, Platform
 from smolmon.cluster.model import Member
 from smolmon.setup.bundle import Bundle
 from smolmon.setup.linux.system import LinuxSystem
-from smolmon.setup.looks import Hop
+from smolmon.setup.looks import Hop, Kept
+from smolmon.setup.macos.rings import ring_refusals
+from smolmon.setup.macos.system import MacState, MacSystem
 from smolmon.setup.steps import Plan, Step
 
 
 class System(Protocol):
     """How one node is asked."""
 
-    def facts_script(self) -> str:
-        """A script that reads everything the plan depends on, and changes nothing."""
+    def facts_script(self, *, only_network: bool = False) -> str:
+        """A script that reads everything the plan depends on, and changes nothing.
+
+        `only_network`: what Plan.network depends on is enough.
+        """
 
     def state(self, out: str) -> State:
         """Its output, read. Raises FactsError."""
 
     def settled(self) -> str:
         """A script that succeeds once no rollback is armed any more."""
+
+    def alone(self) -> str:
+        """Lines that end a script with script.HELD where another setup installs on the node.
+
+        Until the script ends they keep others out; they leave nothing behind.
+        """
 
     def ready(self, seconds: float) -> str:
         """A script that ends once the exporter listens, or `seconds` later."""
@@ -49,8 +61,16 @@ class System(Protocol):
     def hop(self, text: str) -> Hop | None:
         """What it printed, read; None where there is no way."""
 
-    def ping(self, address: IPv4Address, count: int, port: str | None = None) -> str:
-        """A command that pings, out of the interface that the shell word `port` names."""
+    def ping(
+        self, address: IPv4Address, count: int, port: str | None = None, wait: float = 1.0
+    ) -> str:
+        """A command that pings, out of the interface that the shell word `port` names.
+
+        It prints each answer's TTL, and waits `wait` seconds for the last one.
+        """
+
+    def connect(self, address: IPv4Address, port: int) -> str:
+        """A command that tries a TCP connection: it prints `open`, `refused` or `silent`."""
 
 
 class State(Protocol):
@@ -66,8 +86,20 @@ class State(Protocol):
     def refusals(self) -> list[str]:
         """Why the node must not be touched; empty when it may."""
 
-    def plan(self, bundle: Bundle) -> Plan:
-        """What to do; empty when all is as wanted."""
+    def plan(self, bundle: Bundle | None) -> Plan:
+        """What to do; empty when all is as wanted. Without a bundle: the network alone."""
+
+    def removal_refusals(self) -> list[str]:
+        """Why smolmon must not be removed from the node; empty when it may."""
+
+    def removal(self) -> Plan:
+        """How to take away all that smolmon installed and nothing else; empty when it is gone."""
+
+    def stored(self) -> list[Kept]:
+        """What is kept for the next boot, beside what is live."""
+
+    def sudoers(self) -> str:
+        """A sudoers file that lets the user of this session do what setup does, and no more."""
 
     def armed(self, steps: tuple[Step, ...], seconds: int) -> str:
         """A script that first arms a rollback by the node itself after `seconds`, then steps.
@@ -82,7 +114,7 @@ class State(Protocol):
         """A script that rolls back to `token` now."""
 
     def tidy(self) -> str:
-        """A script that removes what was kept for undoing `Plan.system`."""
+        """A script that removes what was kept for undoing `Plan.system`; empty where nothing is."""
 
     def journal(self) -> str:
         """A script that prints the exporter's last words."""
@@ -93,10 +125,14 @@ class UnsupportedError(Exception):
 
 
 def system_of(cluster: Cluster, node: Node) -> System:
-    """The system of `node`. Raises UnsupportedError."""
+    """The system of `node`."""
     if node.platform is Platform.MACOS:
-        raise UnsupportedError(
-            f"{node.name}: macOS nodes are not supported yet; "
-            "choose the others with `--node NAME ...`"
-        )
+        return MacSystem(cluster, node.name)
     return LinuxSystem(cluster, node.name)
+
+
+def refused_together(states: Mapping[str, State]) -> dict[str, list[str]]:
+    """Why nodes must not be touched that only shows when several are seen, by node name."""
+    return ring_refusals(
+        {name: s.facts.buses for name, s in states.items() if isinstance(s, MacState)}
+    )

@@ -6,7 +6,7 @@ import yaml
 
 
 def web_config(certificate: str, key: str, authority: str) -> bytes:
-    """The file for `--web.config.file`; all three are paths on the node.
+    """The file for `--web.config.file`; all three are paths on the node, or relative to the file.
 
     The format is that of Prometheus' exporter-toolkit (docs/web-configuration.md there).
     """

@@ -77,7 +77,7 @@ def reapply(interface: str) -> list[str]:
     return [*_NMCLI, "device", "reapply", interface]
 
 
-def checkpoint_create(seconds: int) -> list[str]:
+def checkpoint_create(seconds: int | str) -> list[str]:
     """Arm a rollback of all devices that NetworkManager itself does after `seconds`.
 
     It lives in NetworkManager, so it outlasts this connection and whoever made it. By busctl:

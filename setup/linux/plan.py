@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from ipaddress import IPv4Interface
 
 from attrs import asdict, evolve
@@ -19,12 +20,24 @@ from smolmon.setup.shell import quote
 from smolmon.setup.steps import Plan, Step
 
 
-def plan(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Plan:
-    """The steps that lead from `facts` to `wanted`, for a node that passed preflight."""
+def plan(
+    wanted: Wanted,
+    facts: Facts,
+    files: tuple[WantedFile, ...],
+    window: tuple[int, int] | None = None,
+    *,
+    exporter: bool = True,
+) -> Plan:
+    """The steps that lead from `facts` to `wanted`, for a node that passed preflight.
+
+    `window`: from when to when the monitor's certificate is good (bundle.Identity). Without the
+    `exporter` its files and its service stay as they are.
+    """
+    system = _system if exporter else _kernel_settings
     return Plan(
         network=network_steps(wanted, facts),
-        system=tuple(_system(wanted, facts, files)),
-        notes=tuple(_notes(wanted, facts)),
+        system=tuple(system(wanted, facts, files)),
+        notes=(*_notes(wanted, facts), *_clock(facts, window)),
     )
 
 
@@ -155,6 +168,7 @@ def _duplicates(wanted: Wanted, facts: Facts) -> Iterator[Step]:
 
 
 def _notes(wanted: Wanted, facts: Facts) -> Iterator[str]:
+    yield from _beside_the_session(facts)
     for link in wanted.links:
         port = facts.interface(link.profile.interface, link.profile.mac)
         if port and port.up and not port.carrier:
@@ -164,13 +178,50 @@ def _notes(wanted: Wanted, facts: Facts) -> Iterator[str]:
             )
 
 
+def _beside_the_session(facts: Facts) -> Iterator[str]:
+    """Docker takes 172.18.0.0/16 where a campus has its Wi-Fi: then nobody reaches the node."""
+    session = facts.interface(facts.ssh_interface)
+    if session is None:
+        return
+    for own in session.addresses:
+        for other in facts.interfaces:
+            for address in other.addresses:
+                if other is not session and address.network.overlaps(own.network):
+                    yield (
+                        f"{other.name} has {address}, which overlaps {own} of {session.name}, by "
+                        "which the node is reached: move it (Docker: `default-address-pools`)"
+                    )
+
+
+def _clock(facts: Facts, window: tuple[int, int] | None) -> Iterator[str]:
+    """The node judges the monitor's certificate by its own clock."""
+    if window is None or facts.clock is None:
+        return
+    now, (begins, due) = f"its clock says {_date(facts.clock)}", window
+    if facts.clock < begins:
+        yield (
+            f"{now}, but certificates are valid from {_date(begins)} on: it cannot be scraped "
+            "until its clock is right; on the node: sudo timedatectl set-ntp true"
+        )
+    elif facts.clock >= due:
+        yield (
+            f"{now}, and Prometheus' certificate was due to be renewed on {_date(due)}: "
+            "`smolmon render DIR` does that; if the clock is wrong: sudo timedatectl set-ntp true"
+        )
+
+
+def _date(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
 # -- the system -------------------------------------------------------------------------------
 
 
 def _system(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:
-    changed = [f for f in files if not _same(f, facts)]
-    for file in changed:
-        step = _install(file, facts)
+    wrong = [(file, why) for file in files if (why := _wrong(file, facts))]
+    changed = [file for file, _ in wrong]
+    for file, why in wrong:
+        step = _install(file, facts, why)
         if file.exporter and file is next(f for f in changed if f.exporter):
             # Undone in reverse order, so this comes last: the former exporter runs again.
             step = evolve(step, undo=" && ".join([step.undo or "true", *_resume(facts)]))
@@ -179,29 +230,47 @@ def _system(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iter
     yield from _service(facts, files, changed)
 
 
+def _kernel_settings(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:
+    """What of the system the network needs: without forwarding nothing gets through a gateway."""
+    for file in files:
+        if not file.exporter and (why := _wrong(file, facts)):
+            yield _install(file, facts, why)
+    yield from _sysctls(wanted, facts)
+
+
 def _resume(facts: Facts) -> Iterator[str]:
     yield facts.as_root("systemctl", "daemon-reload")
     if facts.service.active:
         yield facts.as_root("systemctl", "restart", UNIT)
 
 
-def _same(file: WantedFile, facts: Facts) -> bool:
+def _wrong(file: WantedFile, facts: Facts) -> str | None:
+    """Why a file must be installed; None where all is as wanted."""
     seen = facts.files.get(file.path)
-    return seen is not None and seen.sha256 == hashlib.sha256(file.content).hexdigest()
+    if seen is None:
+        return f"{file.what} is not installed"
+    if seen.sha256 != hashlib.sha256(file.content).hexdigest():
+        return f"{file.what} is another one"
+    if seen.owner != 0:
+        return f"{file.what} belongs to user {seen.owner} instead of root"
+    if seen.mode != file.mode:
+        return f"{file.what} has the mode {seen.mode:04o} instead of {file.mode:04o}"
+    return None
 
 
-def _install(file: WantedFile, facts: Facts) -> Step:
+def _install(file: WantedFile, facts: Facts, why: str) -> Step:
     """Put a file in place by a rename, so that nobody ever reads half of it.
 
     A former one is kept beside it before anything else happens, so that the undo never finds one
-    of an earlier run; service.LEFTOVERS are removed when all is ready.
+    of an earlier run; service.LEFTOVERS are removed when all is ready. install(1) makes a file for
+    its owner alone before it writes to it, so a key is never readable by others.
     """
     new, previous = f"{file.path}.new", f"{file.path}.previous"
     # From nowhere: what comes by standard input is for `install`, and sudo may read ahead.
     kept = [("rm", "-f", previous), ("ln", file.path, previous)]
     exists = file.path in facts.files
     commands = [f"{facts.as_root(*words)} </dev/null" for words in kept] if exists else []
-    commands.append(facts.as_root("install", "-D", "-m", "0644", "/dev/stdin", new))
+    commands.append(facts.as_root("install", "-D", "-m", f"{file.mode:04o}", "/dev/stdin", new))
     commands.append(facts.as_root("mv", "-f", new, file.path))
     undo = facts.as_root("rm", "-f", new, previous if exists else file.path)
     if exists:
@@ -209,7 +278,6 @@ def _install(file: WantedFile, facts: Facts) -> Step:
         # Two names of one file, where nothing was replaced, are what mv refuses.
         same = f"[ {quote(previous)} -ef {quote(file.path)} ]"
         undo = f"{{ [ ! -e {quote(previous)} ] || {same} || {back}; }} && {undo}"
-    why = f"{file.what} is {'another one' if exists else 'not installed'}"
     return Step(" && ".join(commands), why, undo, file.content)
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from smolmon.setup.linux import removal
 from smolmon.setup.linux.facts import Connection, Facts, Interface, KernelRoute, Profile
 from smolmon.setup.linux.wanted import Link, Wanted, called_ours
 from smolmon.setup.shell import command
 
 OLDEST_PYTHON = (3, 10)
+OLDEST_SYSTEMD = 247  # the first with LoadCredential=
 
 
 def refusals(wanted: Wanted, facts: Facts) -> list[str]:
     """One line for each reason; empty when the plan may be carried out."""
     return [
-        *_sudo(facts),
+        *_sudo(wanted, facts),
         *_python(facts),
+        *_systemd(facts),
         *_network_manager(facts),
         *(line for link in wanted.links for line in _port(link, facts)),
         *_stray(wanted, facts),
@@ -25,12 +28,18 @@ def refusals(wanted: Wanted, facts: Facts) -> list[str]:
     ]
 
 
-def _sudo(facts: Facts) -> Iterator[str]:
+def removal_refusals(wanted: Wanted, facts: Facts) -> list[str]:
+    """One line for each reason not to take smolmon off the node."""
+    return [*_sudo(wanted, facts), *_network_manager(facts), *removal.refusals(wanted, facts)]
+
+
+def _sudo(wanted: Wanted, facts: Facts) -> Iterator[str]:
     if not facts.sudo:
         line = f"{facts.user} ALL=(ALL) NOPASSWD: ALL"
         yield (
-            f"sudo asks {facts.user} for a password; on the node, as an administrator: "
-            f"echo '{line}' | sudo tee /etc/sudoers.d/smolmon"
+            f"sudo asks {facts.user} for a password; allow what setup does with what "
+            f"`smolmon setup --sudoers {wanted.node}` prints, or everything: on the node, as an "
+            f"administrator: echo '{line}' | sudo tee /etc/sudoers.d/smolmon"
         )
 
 
@@ -43,6 +52,15 @@ def _python(facts: Facts) -> Iterator[str]:
         yield (
             f"{facts.python} is Python {seen}; smolmon needs {oldest} or newer: upgrade the "
             "distribution, or put a newer python3 into /usr/local/bin"
+        )
+
+
+def _systemd(facts: Facts) -> Iterator[str]:
+    if facts.systemd is None or facts.systemd < OLDEST_SYSTEMD:
+        seen = "there is no systemd" if facts.systemd is None else f"systemd is {facts.systemd}"
+        yield (
+            f"{seen}; smolmon needs {OLDEST_SYSTEMD} or newer, which hands a service its key "
+            "(LoadCredential=): upgrade the distribution"
         )
 
 
@@ -151,17 +169,19 @@ def _overlaps(wanted: Wanted, facts: Facts) -> Iterator[str]:
     }
     # Where one of ours is active already, it gives way to the plan.
     targets |= {d for d, p in facts.applied.items() if _ours(p, wanted)}
-    for name, subnet in wanted.declared:
+    for name, subnet in (*wanted.declared, *wanted.wifi):
+        # The Wi-Fi's own interface has the subnet by right, and its router's routes.
+        mine = targets if (name, subnet) in wanted.declared else targets | _uplinks(facts)
         for interface in facts.interfaces:
             for address in interface.addresses:
-                if interface.name not in targets and address.network.overlaps(subnet):
+                if interface.name not in mine and address.network.overlaps(subnet):
                     yield (
                         f"{subnet} of {name} overlaps {address} on {interface.name}; choose "
                         "another subnet in the cluster file, or remove that address"
                     )
         for route in facts.routes:
             if (
-                route.device not in targets
+                route.device not in mine
                 and route.destination.prefixlen > 0
                 and route.destination.overlaps(subnet)
                 and not _by_address(route, facts)
@@ -170,6 +190,11 @@ def _overlaps(wanted: Wanted, facts: Facts) -> Iterator[str]:
                     f"{subnet} of {name} overlaps the route {_said(route)}; remove it "
                     f"(sudo ip route del {_said(route)}), or choose another subnet"
                 )
+
+
+def _uplinks(facts: Facts) -> set[str | None]:
+    """The interfaces by which the node is reached and reaches the internet."""
+    return {facts.ssh_interface, *facts.default_interfaces}
 
 
 def _by_address(route: KernelRoute, facts: Facts) -> bool:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 from attrs import field, frozen
 
-from smolmon.setup.bundle import Bundle
+from smolmon.setup.bundle import Bundle, Identity
 from smolmon.setup.linux.facts import UNIT, Facts
 from smolmon.setup.linux.wanted import Wanted
+from smolmon.setup.web import web_config
 
 DIRECTORY = "/opt/smolmon"
 AGENT = f"{DIRECTORY}/smolmon.pyz"
 CLUSTER = f"{DIRECTORY}/cluster.yaml"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SYSCTL_FILE = "/etc/sysctl.d/90-smolmon.conf"
-PATHS = (SYSCTL_FILE, AGENT, CLUSTER, UNIT_FILE)
+TLS = f"{DIRECTORY}/tls"
+KEY = f"{TLS}/node.key"
+CERTIFICATE = f"{TLS}/node.crt"
+AUTHORITY = f"{TLS}/authority.crt"
+WEB_CONFIG = f"{TLS}/web.yml"
+PATHS = (SYSCTL_FILE, AGENT, CLUSTER, KEY, CERTIFICATE, AUTHORITY, WEB_CONFIG, UNIT_FILE)
+PRIVATE = (KEY,)  # that only root may read
 # What installing and undoing need for a while.
 LEFTOVERS = tuple(path + suffix for path in PATHS for suffix in (".new", ".previous"))
+
+# Where systemd puts what root alone may read for the user that the unit runs as (systemd.exec(5),
+# LoadCredential=).
+_CREDENTIAL = f"/run/credentials/{UNIT}/node.key"
 
 # The groups of systemd's dynamic users (systemd.exec(5), DynamicUser=).
 _DYNAMIC_GROUPS = range(61184, 65519 + 1)
@@ -25,26 +37,48 @@ _DYNAMIC_GROUPS = range(61184, 65519 + 1)
 
 @frozen
 class WantedFile:
-    """A file and its content. `exporter`: the running exporter depends on it."""
+    """A file and its content. `exporter`: the running exporter must start again for it."""
 
     path: str
     what: str
     content: bytes = field(repr=False)
     exporter: bool = True
 
+    @property
+    def mode(self) -> int:
+        """Its permissions; it is root's in any case."""
+        return 0o600 if self.path in PRIVATE else 0o644
+
 
 def files(wanted: Wanted, facts: Facts, bundle: Bundle) -> tuple[WantedFile, ...]:
     """Every file that `wanted` needs on its node, in the order of installation."""
+    identity = bundle.identity
+    start = unit(
+        wanted,
+        facts.python or "/usr/bin/python3",
+        listen_address(wanted, facts),
+        tls=identity is not None,
+    )
     return (
         WantedFile(SYSCTL_FILE, "the sysctl file", sysctl_file(wanted), exporter=False),
         WantedFile(AGENT, "the agent", bundle.agent),
         WantedFile(CLUSTER, "the cluster file", bundle.cluster_file),
-        WantedFile(
-            UNIT_FILE,
-            "the unit",
-            unit(wanted, facts.python or "/usr/bin/python3", listen_address(wanted, facts)),
-        ),
+        *(tls_files(identity) if identity else ()),
+        WantedFile(UNIT_FILE, "the unit", start),
     )
+
+
+def tls_files(identity: Identity) -> Iterator[WantedFile]:
+    """What the exporter needs for TLS.
+
+    It reads all but the key, of which systemd hands it a copy when it starts, again as they
+    change. But whom it let in before stays connected until it starts again.
+    """
+    web = web_config("node.crt", _CREDENTIAL, "authority.crt")
+    yield WantedFile(KEY, "the key", identity.key)
+    yield WantedFile(CERTIFICATE, "the certificate", identity.certificate, exporter=False)
+    yield WantedFile(AUTHORITY, "the authority's certificate", identity.authority)
+    yield WantedFile(WEB_CONFIG, "the web configuration", web)
 
 
 def listen_address(wanted: Wanted, facts: Facts) -> str:
@@ -87,11 +121,17 @@ def ping_allowed(group_range: str) -> bool:
     return low <= _DYNAMIC_GROUPS[0] and _DYNAMIC_GROUPS[-1] <= high
 
 
-def unit(wanted: Wanted, python: str, listen: str) -> bytes:
+def unit(wanted: Wanted, python: str, listen: str, *, tls: bool) -> bytes:
     """The exporter's systemd unit."""
     words = [python, AGENT, "exporter"]
     words += ["--node", wanted.node, "--cluster", CLUSTER, "--listen", listen]
-    return _UNIT.format(start=" ".join(map(_systemd_word, words)), node=wanted.node).encode()
+    credential = ""
+    if tls:
+        words += ["--web.config.file", WEB_CONFIG]
+        credential = f"LoadCredential=node.key:{KEY}\n"
+    return _UNIT.format(
+        start=" ".join(map(_systemd_word, words)), node=wanted.node, credential=credential
+    ).encode()
 
 
 def _systemd_word(word: str) -> str:
@@ -113,7 +153,7 @@ StartLimitIntervalSec=0
 ExecStart={start}
 Restart=always
 RestartSec=2
-DynamicUser=yes
+{credential}DynamicUser=yes
 CapabilityBoundingSet=
 NoNewPrivileges=yes
 ProtectSystem=strict
@@ -124,6 +164,7 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
+ProtectProc=invisible
 PrivateDevices=yes
 PrivateTmp=yes
 LockPersonality=yes
@@ -134,6 +175,7 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 UMask=0077
 

@@ -11,13 +11,15 @@ from smolmon.cluster import Cluster
 from smolmon.cluster.model import Member
 from smolmon.setup.bundle import Bundle
 from smolmon.setup.linux import facts as _facts
-from smolmon.setup.linux import nmcli, preflight
-from smolmon.setup.linux.facts import NM, NM_PATH, UNIT, Facts
+from smolmon.setup.linux import nmcli, preflight, sudoers
+from smolmon.setup.linux.facts import NM, NM_PATH, Facts
+from smolmon.setup.linux.kept import kept
 from smolmon.setup.linux.plan import plan
-from smolmon.setup.linux.service import LEFTOVERS, PATHS, files
+from smolmon.setup.linux.removal import removal
+from smolmon.setup.linux.service import DIRECTORY, LEFTOVERS, PATHS, PRIVATE, SYSCTL_FILE, files
 from smolmon.setup.linux.wanted import Wanted, wanted
-from smolmon.setup.looks import Hop
-from smolmon.setup.script import steps_script
+from smolmon.setup.looks import Hop, Kept
+from smolmon.setup.script import HELD, steps_script
 from smolmon.setup.shell import command, lines, quote
 from smolmon.setup.steps import Plan, Step
 
@@ -34,9 +36,19 @@ class LinuxSystem:
     def _wanted(self) -> Wanted:
         return wanted(self.cluster, self.node)
 
-    def facts_script(self) -> str:
+    def facts_script(self, *, only_network: bool = False) -> str:
         """See System."""
-        return _facts.script(self.wanted.uuids, PATHS, self.wanted.port)
+        if only_network:
+            return _facts.network_script(self.wanted.uuids)
+        return _facts.script(
+            self.wanted.uuids,
+            (*PATHS, *LEFTOVERS),
+            PRIVATE,
+            self.wanted.port,
+            folder=DIRECTORY,
+            kept=SYSCTL_FILE,
+            permit=sudoers.permit_words(self.wanted)[1],
+        )
 
     def state(self, out: str) -> LinuxState:
         """See System."""
@@ -46,6 +58,16 @@ class LinuxSystem:
         """See System."""
         get = command("busctl", "get-property", NM, NM_PATH, NM, "Checkpoints")
         return f'[ "$({get})" = "ao 0" ]'
+
+    def alone(self) -> str:
+        """See System. A lock on a folder that is there anyway; it ends with the script."""
+        return lines(
+            [
+                "if command -v flock >/dev/null; then",
+                f"  exec 9</etc/systemd/system && flock -n 9 || exit {HELD}",
+                "fi",
+            ]
+        )
 
     def ready(self, seconds: float) -> str:
         """See System."""
@@ -92,10 +114,20 @@ class LinuxSystem:
         except (ValueError, LookupError):
             return None
 
-    def ping(self, address: IPv4Address, count: int, port: str | None = None) -> str:
+    def ping(
+        self, address: IPv4Address, count: int, port: str | None = None, wait: float = 1.0
+    ) -> str:
         """See System."""
         bound = f"-I {port} " if port else ""
-        return f"ping -n -q -c {count} -i 0.2 -W 1 {bound}{quote(str(address))}"
+        return f"ping -n -c {count} -i 0.2 -W {wait:g} {bound}{quote(str(address))}"
+
+    def connect(self, address: IPv4Address, port: int) -> str:
+        """See System. By bash, which Debian and Ubuntu always have; nc they may lack."""
+        attempt = quote(f"exec 3<>/dev/tcp/{address}/{int(port)}")
+        return (
+            f"said=$(timeout 1 bash -c {attempt} 2>&1); "
+            "case $?:$said in 0:*) echo open ;; *refused*) echo refused ;; *) echo silent ;; esac"
+        )
 
 
 @frozen
@@ -122,9 +154,28 @@ class LinuxState:
         """See State."""
         return preflight.refusals(self.wanted, self.facts)
 
-    def plan(self, bundle: Bundle) -> Plan:
+    def plan(self, bundle: Bundle | None) -> Plan:
         """See State."""
-        return plan(self.wanted, self.facts, files(self.wanted, self.facts, bundle))
+        wanted_files = files(self.wanted, self.facts, bundle or Bundle(b"", b""))
+        window = bundle.identity.window if bundle and bundle.identity else None
+        exporter = bundle is not None
+        return plan(self.wanted, self.facts, wanted_files, window, exporter=exporter)
+
+    def removal_refusals(self) -> list[str]:
+        """See State."""
+        return preflight.removal_refusals(self.wanted, self.facts)
+
+    def removal(self) -> Plan:
+        """See State."""
+        return removal(self.wanted, self.facts)
+
+    def stored(self) -> list[Kept]:
+        """See State."""
+        return kept(self.wanted, self.facts)
+
+    def sudoers(self) -> str:
+        """See State."""
+        return sudoers.sudoers(self.wanted, self.facts)
 
     def armed(self, steps: tuple[Step, ...], seconds: int) -> str:
         """See State. The token is the D-Bus path of a NetworkManager checkpoint."""
@@ -158,10 +209,10 @@ class LinuxState:
 
     def tidy(self) -> str:
         """See State."""
+        if not set(LEFTOVERS) & set(self.facts.files):
+            return ""
         return self.facts.as_root("rm", "-f", *LEFTOVERS)
 
     def journal(self) -> str:
         """See State."""
-        # Its own words only, not what systemd says of it.
-        only = [f"_SYSTEMD_UNIT={UNIT}", "_TRANSPORT=stdout"]
-        return self.facts.as_root("journalctl", "--no-pager", "-q", "-o", "cat", "-n", "5", *only)
+        return self.facts.as_root(*sudoers.journal())

@@ -7,7 +7,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from attrs import frozen
 
-from smolmon.cluster import Cluster, derive
+from smolmon.cluster import Cluster, Kind, derive
 from smolmon.setup.linux.facts import Connection, Profile, ProfileRoute, sorted_routes
 
 PREFIX = "smolmon-"  # of the names of our profiles
@@ -27,7 +27,11 @@ class Link:
 
 @frozen
 class Wanted:
-    """What one node is to be. `declared` names every routed subnet of the cluster."""
+    """What one node is to be.
+
+    `declared` names every routed subnet of the cluster, `wifi` those of Wi-Fi: setup changes
+    nothing there, but SSH and the exporter depend on them.
+    """
 
     node: str
     links: tuple[Link, ...]
@@ -35,6 +39,7 @@ class Wanted:
     declared: tuple[tuple[str, IPv4Network], ...]
     management: str
     port: int
+    wifi: tuple[tuple[str, IPv4Network], ...] = ()
 
     @property
     def uuids(self) -> tuple[str, ...]:
@@ -54,6 +59,7 @@ def wanted(cluster: Cluster, node: str) -> Wanted:
         declared=tuple((s.name, s.subnet) for s in cluster.routed),
         management=cluster.node(node).management,
         port=cluster.exporter_port,
+        wifi=tuple((s.name, s.subnet) for s in cluster.segments if s.kind is Kind.WIFI),
     )
 
 

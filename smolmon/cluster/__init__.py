@@ -3,6 +3,8 @@
 from smolmon.cluster.load import ClusterError, load, parse
 from smolmon.cluster.model import (
     Apart,
+    Bandwidth,
+    Baseline,
     Cabling,
     Cluster,
     Expectation,
@@ -17,6 +19,8 @@ from smolmon.cluster.model import (
 
 __all__ = [
     "Apart",
+    "Bandwidth",
+    "Baseline",
     "Cabling",
     "Cluster",
     "ClusterError",

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
 
 from attrs import frozen
 
-from smolmon.cluster.model import Cluster, Kind, Segment
+from smolmon.cluster.model import Cabling, Cluster, Kind, Segment
 
 # Each worker tries this many other edge segments: a ring over all of them, so that every segment
 # is tried by somebody and the work of one node does not grow with the cluster.
@@ -81,6 +82,19 @@ class Probe:
     link: str
     rtt: float
     gateways: tuple[str, ...] = ()
+
+
+@frozen
+class Step:
+    """One step of a probe's way: `hop` hands the packets to `next` over the segment `over`.
+
+    The nodes in the middle of a chain are steps too. The last step may be from the target to
+    itself, over the segment of its address, where the packets come in by another one.
+    """
+
+    hop: str
+    over: str
+    next: str
 
 
 @frozen
@@ -215,6 +229,11 @@ def reaches(cluster: Cluster, node: str, segment: str) -> bool:
     )
 
 
+def way(cluster: Cluster, node: str, segment: str) -> tuple[str, ...]:
+    """The segments that packets from `node` cross to reach `segment`, that one included."""
+    return tuple(_way(cluster, node, segment))
+
+
 @lru_cache(maxsize=16)
 def _needed_routes(cluster: Cluster) -> frozenset[tuple[str, str]]:
     needed: set[tuple[str, str]] = set()
@@ -319,6 +338,55 @@ def _probe_to(cluster: Cluster, node: str, kind: ProbeKind, target: str, segment
         rtt=max(cluster.segment(name).expect.rtt for name in way),
         gateways=path(cluster, node, segment),
     )
+
+
+def steps(cluster: Cluster, probe: Probe) -> tuple[Step, ...]:
+    """The way of a probe's packets, in order; none for a probe that leaves the cluster."""
+    if probe.kind is ProbeKind.INTERNET:
+        return ()
+    found: list[Step] = []
+    here, link = probe.node, probe.link
+    # A gateway that is itself the target is the end of the way.
+    for hop in (*(g for g in probe.gateways if g != probe.target), probe.target):
+        if here != probe.node:
+            link = next(
+                s.name for s in cluster.segments_of(here) if s.member(hop) and s.name != link
+            )
+        found += _along(cluster, link, here, hop)
+        here = hop
+    of_address = next(
+        s.name
+        for s in cluster.segments_of(probe.target)
+        if cluster.address(probe.target, s.name) == probe.address
+    )
+    if of_address != link:
+        found.append(Step(probe.target, of_address, probe.target))
+    return tuple(found)
+
+
+def _along(cluster: Cluster, segment: str, start: str, end: str) -> list[Step]:
+    """The steps between two members of a segment: one, but in a chain one for each cable."""
+    members = [m.node for m in cluster.segment(segment).members]
+    if cluster.segment(segment).cabling is not Cabling.CHAIN:
+        return [Step(start, segment, end)]
+    first, last = members.index(start), members.index(end)
+    passed = members[first : last + 1] if first < last else members[last : first + 1][::-1]
+    return [Step(a, segment, b) for a, b in pairwise(passed)]
+
+
+def cabled(cluster: Cluster, node: str) -> tuple[tuple[str, str], ...]:
+    """The segment and the node at the other end of each cable of `node` that ends at a node.
+
+    A cable that ends at a switch or hub is not among them.
+    """
+    found = []
+    for segment in cluster.segments_of(node):
+        members = [m.node for m in segment.members]
+        if segment.cabling is Cabling.CHAIN or len(members) == 2:
+            place = members.index(node)
+            beside = members[max(0, place - 1) : place] + members[place + 1 : place + 2]
+            found += [(segment.name, other) for other in beside]
+    return tuple(found)
 
 
 def isolation(cluster: Cluster, node: str) -> tuple[Isolation, ...]:

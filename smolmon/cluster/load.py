@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from attrs import evolve
 
-from smolmon.cluster import units
+from smolmon.cluster import load_bandwidth, units
 from smolmon.cluster.model import (
     DEFAULT_EXPORTER_PORT,
     EXPECTATIONS,
@@ -110,7 +110,7 @@ class _Reader:
         keys = self.mapping(
             top,
             required=("cluster", "server", "nodes", "segments"),
-            optional=("internet", "exporter", "isolation"),
+            optional=("internet", "exporter", "isolation", "bandwidth"),
         )
         if keys is None:
             return None
@@ -131,9 +131,12 @@ class _Reader:
         internet = self.internet(keys.get("internet"), segments)
         port = self.exporter_port(keys.get("exporter"))
         apart = self.choice(keys.get("isolation"), Apart) or Apart.REPORT
+        bandwidth = load_bandwidth.bandwidth(self, keys.get("bandwidth"))
         if self.problems or name is None or server is None:
             return None
-        return Cluster(name, tuple(nodes), tuple(segments), server, internet, port, apart)
+        return Cluster(
+            name, tuple(nodes), tuple(segments), server, internet, port, apart, bandwidth
+        )
 
     def node(self, name: str, place: Place) -> Node | None:
         keys = self.mapping(place, required=("platform",), optional=("ssh", "management"))

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from attrs import frozen
 
 DEFAULT_EXPORTER_PORT = 9742
+DEFAULT_BANDWIDTH_PORT = 9743
 
 
 class Kind(str, Enum):
@@ -116,6 +117,43 @@ class Internet:
 
 
 @frozen
+class Baseline:
+    """What a bandwidth test from `source` by its segment `link` to `target` once measured.
+
+    `bandwidth` is in bytes per second.
+    """
+
+    link: str
+    source: str
+    target: str
+    bandwidth: float
+
+
+@frozen
+class Bandwidth:
+    """How links are measured: every path once each way in `period` seconds.
+
+    A test lasts `duration` seconds with `streams` TCP connections, together at most `rate` bytes
+    per second. `guard` (seconds) is how far the nodes' clocks may be apart. Nothing is measured
+    where an interface carries more than `busy` (a ratio) of what is expected of it, nor beyond
+    `daily_budget` bytes a day and node. A test may stay `tolerance` (a ratio) below its baseline.
+    """
+
+    enabled: bool = True
+    period: float = 3600.0
+    duration: int = 5
+    streams: int = 1
+    guard: float = 2.0
+    busy: float = 0.1
+    tolerance: float = 0.3
+    port: int = DEFAULT_BANDWIDTH_PORT
+    rate: float | None = None
+    daily_budget: float | None = None
+    baseline: tuple[Baseline, ...] = ()
+
+
+# What is derived from a cluster is kept by its hash, which takes long to compute.
+@frozen(cache_hash=True)
 class Cluster:
     """The whole declaration."""
 
@@ -126,6 +164,7 @@ class Cluster:
     internet: Internet | None = None
     exporter_port: int = DEFAULT_EXPORTER_PORT
     isolation: Apart = Apart.REPORT
+    bandwidth: Bandwidth = Bandwidth()
 
     def node(self, name: str) -> Node:
         """The node called `name`. Raises KeyError."""

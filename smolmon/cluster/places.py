@@ -6,6 +6,8 @@ number in base 60, and the node name `no` as false.
 
 from __future__ import annotations
 
+import re
+
 import yaml
 from attrs import frozen
 
@@ -21,7 +23,10 @@ class Problem:
 
     def __str__(self) -> str:
         key = f"{self.key}: " if self.key else ""
-        return f"{self.file}:{self.line}: {key}{self.message}"
+        # A key may hold anything that YAML can; this is one line.
+        return re.sub(
+            r"[\x00-\x1f\x7f-\x9f]+", " ", f"{self.file}:{self.line}: {key}{self.message}"
+        )
 
 
 @frozen

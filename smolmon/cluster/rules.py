@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from itertools import combinations
 
+from smolmon.cluster import timetable
 from smolmon.cluster.derive import AmbiguousGatewayError, DisconnectedError, home, uplinks
 from smolmon.cluster.model import Cabling, Cluster, Kind, Segment
 
@@ -22,7 +23,7 @@ def problems_of(cluster: Cluster) -> list[Finding]:
         *_management(cluster),
     ]
     # The tree of segments means something only when its parts do.
-    return found or list(_tree(cluster))
+    return found or list(_tree(cluster)) or list(_bandwidth(cluster))
 
 
 def _unknown_nodes(cluster: Cluster) -> Iterator[Finding]:
@@ -141,6 +142,30 @@ def _tree(cluster: Cluster) -> Iterator[Finding]:
                 f"nodes.{node.name}",
                 "is on no Thunderbolt or Ethernet segment, so it cannot reach the server; "
                 "make it a member of one",
+            )
+
+
+def _bandwidth(cluster: Cluster) -> Iterator[Finding]:
+    settings = cluster.bandwidth
+    if settings.port in (cluster.server.port, cluster.exporter_port):
+        yield "bandwidth.port", f"{settings.port} is already another port of this file"
+    least = timetable.least_period(cluster)
+    if settings.enabled and settings.period < least:
+        yield (
+            "bandwidth.period",
+            f"{settings.period:g} s is too short for all tests; make it at least {least:.0f}s",
+        )
+    measured = {(t.source, t.target, t.link) for t in timetable.declared_tests(cluster)}
+    links = {(source, target): link for source, target, link in measured}
+    for known in settings.baseline:
+        ends = (known.source, known.target)
+        if (*ends, known.link) not in measured:
+            where = (
+                f"it is measured from {links[ends]}" if ends in links else "nobody measures that"
+            )
+            yield (
+                f"bandwidth.baseline.{known.link}.{known.source}->{known.target}",
+                f"there is no such test: {where}; remove this line",
             )
 
 

@@ -17,6 +17,7 @@ from smolmon.alerts.render import RenderError, parse_speed
 from smolmon.commands.options import cluster_option, load_cluster
 from smolmon.lab import faults as lab_faults
 from smolmon.lab import place, shell, sink
+from smolmon.lab import reboot as lab_reboot
 from smolmon.lab import up as bring
 from smolmon.lab.down import down as take_down
 from smolmon.lab.errors import LabError
@@ -198,6 +199,19 @@ def heal(fault: str | None, node: str | None) -> None:
         click.echo(f"healed: {one.fault} on {one.node}")
     if not healed:
         click.echo("nothing to heal")
+
+
+@lab.command()
+@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+def reboot(nodes: tuple[str, ...]) -> None:
+    """Reboot NODEs together and wait until they run again.
+
+    Services stop, the disk is kept; `/run`, addresses, routes, sysctls and firewall rules are lost.
+    """
+    with _one_line():
+        bring.check_root()
+        lab_reboot.reboot(place.running(), nodes)
+    click.echo(f"rebooted: {', '.join(dict.fromkeys(nodes))}")
 
 
 @lab.command()

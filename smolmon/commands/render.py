@@ -11,14 +11,17 @@ from smolmon.alerts.render import (
     DEFAULT_WEBHOOK,
     HEADER,
     RenderError,
+    Trust,
     check_webhook,
     parse_speed,
     write,
 )
 from smolmon.alerts.render import render as texts_of
 from smolmon.alerts.speed import duration, interval
+from smolmon.cluster import Cluster
 from smolmon.commands.options import cluster_option, load_cluster
 from smolmon.dashboards import provisioning
+from smolmon.setup.trust import TrustError
 
 
 @click.command()
@@ -41,15 +44,25 @@ from smolmon.dashboards import provisioning
 def render(directory: str, cluster_file: str, speed: str, webhook: str) -> None:
     """Write the monitor's configuration.
 
-    DIR gets prometheus/ (prometheus.yml, rules, targets), alertmanager/ (alertmanager.yml), and
-    grafana/ (provisioning: data source, folder, boards).
+    DIR gets prometheus/ (prometheus.yml, rules, targets, tls), alertmanager/ (alertmanager.yml) and
+    grafana/ (provisioning: data source, folder, boards). tls/prometheus.key opens every exporter:
+    it is for the user that Prometheus runs as, alone.
     """
     try:
         factor, url = parse_speed(speed), check_webhook(webhook)
         cluster = load_cluster(cluster_file)
         grafana = provisioning.texts(cluster, HEADER, duration(interval(factor)))
-        for path in write(Path(directory), texts_of(cluster, factor, url) | grafana):
+        texts = texts_of(cluster, trust_of(cluster), factor, url)
+        for path in write(Path(directory), texts | grafana):
             click.echo(path)
-    except RenderError as error:
+    except (RenderError, TrustError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
+
+
+def trust_of(cluster: Cluster) -> Trust:
+    """What Prometheus needs for TLS, from the authority, which is made if there is none yet."""
+    from smolmon.setup.trust.store import monitor_identity  # noqa: PLC0415 - it takes 0.1 s
+
+    identity = monitor_identity(cluster)
+    return Trust(identity.certificate.decode(), identity.key.decode(), identity.authority.decode())

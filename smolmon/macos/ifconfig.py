@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Address
 
 from attrs import define, field, frozen
 
-from smolmon.macos.text import device, ipv4, mac, number, prefix_length
+from smolmon.macos.text import device, ipv4, ipv6, mac, number, prefix_length
 
 _HEAD = re.compile(
     r"([A-Za-z][A-Za-z0-9_.-]*): flags=[0-9a-f]+<([A-Z0-9_,-]*)>(?:.*? mtu ([0-9]{1,9}))?"
 )
 _INET = re.compile(r"inet ([0-9.]+)(?: --> [0-9.]+)? netmask 0x([0-9a-f]{1,8})(?: .*)?")
+_INET6 = re.compile(r"inet6 ([0-9a-fA-F:.]+)(?:%\S+)? .*")
 _CACHE = re.compile(r"([0-9a-fA-F:]+) Vlan([0-9]+) (\S+) ([0-9]+) flags=.*")
 _SPEED = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(G?)base", re.IGNORECASE)
 _OPTIONS = re.compile(r"<([a-z0-9,-]+)>")
@@ -34,7 +35,7 @@ class Interface:
 
     `active` is the line `status:`: whether there is a link. `speed` is in bits per second and
     only of an active link; Thunderbolt and bridges have none. `members` and `cache` are those of
-    a bridge.
+    a bridge. `ipv6` are its IPv6 addresses, without their zones.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Interface:
     full_duplex: bool | None = None
     members: tuple[str, ...] = ()
     cache: tuple[CacheEntry, ...] = ()
+    ipv6: tuple[IPv6Address, ...] = ()
 
     @property
     def up(self) -> bool:
@@ -90,6 +92,7 @@ class _Block:
     head: re.Match[str]
     values: dict[str, str] = field(init=False, factory=dict)
     addresses: list[IPv4Interface] = field(init=False, factory=list)
+    ipv6: list[IPv6Address] = field(init=False, factory=list)
     members: list[str] = field(init=False, factory=list)
     cache: list[CacheEntry] = field(init=False, factory=list)
 
@@ -99,6 +102,8 @@ class _Block:
                 self.values.setdefault(name.strip(" :"), line[len(name) :].strip())
         if (match := _INET.fullmatch(line)) and (address := _address(match[1], match[2])):
             self.addresses.append(address)
+        elif (match := _INET6.fullmatch(line)) and (six := ipv6(match[1])):
+            self.ipv6.append(six)
         elif line.startswith("member: ") and (member := device(line.split()[1])):
             self.members.append(member)
         elif (match := _CACHE.fullmatch(line)) and (owner := mac(match[1])):
@@ -122,6 +127,7 @@ class _Block:
             full_duplex=_duplex(options[1].split(",")) if options is not None and active else None,
             members=tuple(self.members),
             cache=tuple(self.cache),
+            ipv6=tuple(self.ipv6),
         )
 
 

@@ -1,13 +1,17 @@
-"""`/bin/launchctl print system/LABEL`: a job of launchd.
+"""`/bin/launchctl print system/LABEL` and `print-disabled system`: jobs of launchd.
 
 launchctl(1) says that this output is no interface and may change: only three lines of it are read.
 """
 
 from __future__ import annotations
 
+import re
+
 from attrs import frozen
 
 from smolmon.macos.text import number
+
+_DISABLED = re.compile(r'"([^"]+)" => (?:disabled|true)')
 
 
 @frozen
@@ -47,3 +51,13 @@ def parse(text: str) -> Job | None:
     if "state" not in fields:
         return None
     return Job(fields["state"], number(fields.get("pid", "")), fields.get("last exit code"))
+
+
+def disabled(text: str) -> frozenset[str]:
+    """The labels that `launchctl print-disabled system` says are not to be loaded at boot.
+
+    Seen: lines `"LABEL" => disabled` (macOS 13 and newer) or `"LABEL" => true` (older); what is
+    `enabled` or `false` there was only disabled once.
+    """
+    found = (_DISABLED.fullmatch(line.strip()) for line in text.split("\n"))
+    return frozenset(match[1] for match in found if match is not None)

@@ -59,7 +59,8 @@ class Info:
     """The settings of a service, `method`, and partly its live values: what `-getinfo` mixes.
 
     With `method` MANUAL, the stored address is printed also while the link is down; with DHCP the
-    live one. `method` is None for a first line that is not known.
+    live one. `method` is None for a first line that is not known. `ipv6` is the tool's own word
+    (seen: `Automatic`, `Off`, `Manual`), `client_id` that of DHCP, None if it is empty.
     """
 
     method: Method | None
@@ -67,6 +68,8 @@ class Info:
     prefix_length: int | None
     router: IPv4Address | None
     mac: str | None
+    ipv6: str | None = None
+    client_id: str | None = None
 
 
 @frozen
@@ -155,6 +158,8 @@ def info(text: str) -> Info | None:
         prefix_length=prefix_length(int(mask)) if mask is not None else None,
         router=ipv4(fields.get("Router", "")),
         mac=mac(fields.get("Ethernet Address", fields.get("Wi-Fi ID", ""))),
+        ipv6=fields.get("IPv6") or None,
+        client_id=fields.get("Client ID") or None,
     )
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import ssl
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from smolmon.alerts import speed
-from smolmon.alerts.render import HEADER, render, shipped_rules, write
+from smolmon.alerts.render import HEADER, TLS, RenderError, Trust, render, shipped_rules, write
 from smolmon.cli import cli
 from smolmon.cluster import load
 from smolmon.dashboards import provisioning
@@ -21,7 +25,11 @@ from tests.alerts.scenarios import GUIDE, NESTED, ROOT
 
 Tool = Callable[[str], str]
 EXAMPLE = ROOT / "examples" / "guide.yaml"
+TRUST = Trust("certificate", "key", "authority")
 FILES = {
+    f"{TLS}/authority.crt",
+    f"{TLS}/prometheus.crt",
+    f"{TLS}/prometheus.key",
     "prometheus/prometheus.yml",
     "prometheus/targets/smolmon.json",
     "alertmanager/alertmanager.yml",
@@ -49,7 +57,10 @@ def check(*command: str | Path) -> str:
 def test_prometheus_and_alertmanager_accept_it(
     tool: Tool, tmp_path: Path, cluster: Any, factor: str
 ) -> None:
-    write(tmp_path, render(cluster, float(factor), "https://ntfy.sh/topic?template=alertmanager"))
+    write(
+        tmp_path,
+        render(cluster, TRUST, float(factor), "https://ntfy.sh/topic?template=alertmanager"),
+    )
     check(tool("promtool"), "check", "config", tmp_path / "prometheus" / "prometheus.yml")
     check(tool("amtool"), "check-config", tmp_path / "alertmanager" / "alertmanager.yml")
 
@@ -61,8 +72,80 @@ def test_it_prints_what_it_wrote(tmp_path: Path) -> None:
     assert set(result.output.split()) == {str(tmp_path / "new" / "folder" / f) for f in FILES}
 
 
+def test_prometheus_shows_a_certificate_and_finds_it_wherever_the_folder_is(
+    tool: Tool, tmp_path: Path
+) -> None:
+    smolmon_render(tmp_path / "made")
+    (tmp_path / "made").rename(tmp_path / "mounted")
+    config = tmp_path / "mounted" / "prometheus" / "prometheus.yml"
+    check(tool("promtool"), "check", "config", config)
+    (scrape,) = yaml.safe_load(config.read_text())["scrape_configs"]
+    assert scrape["scheme"] == "https"
+    files = {k: config.parent / v for k, v in scrape["tls_config"].items() if k.endswith("_file")}
+    context = ssl.create_default_context(cafile=files["ca_file"])
+    context.load_cert_chain(files["cert_file"], files["key_file"])  # they belong together
+    assert "insecure_skip_verify" not in scrape["tls_config"]
+    # promtool looks whether they are there.
+    files["key_file"].unlink()
+    with pytest.raises(AssertionError, match=r"prometheus\.key"):
+        check(tool("promtool"), "check", "config", config)
+
+
+def test_the_key_is_for_its_owner_alone_and_a_second_run_keeps_it(tmp_path: Path) -> None:
+    smolmon_render(tmp_path)
+    key = tmp_path / TLS / "prometheus.key"
+    before = key.read_bytes()
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert "PRIVATE KEY" not in smolmon_render(tmp_path).output
+    assert key.read_bytes() == before
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_user_whom_the_key_was_given_to_keeps_it(tmp_path: Path) -> None:
+    smolmon_render(tmp_path)
+    key = tmp_path / TLS / "prometheus.key"
+    os.chown(key, 12345, 12346)
+    smolmon_render(tmp_path)
+    assert (key.stat().st_uid, key.stat().st_gid) == (12345, 12346)
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_key_that_is_somebody_else_s_stops_us_before_anything_is_written() -> None:
+    # Not pytest's own folder, which nobody else may enter.
+    with TemporaryDirectory(dir="/tmp") as folder:
+        here = Path(folder)
+        here.chmod(0o777)
+        write(here, render(GUIDE, TRUST))
+        config = here / "prometheus" / "prometheus.yml"
+        before = config.read_text()
+        os.seteuid(65534)
+        try:
+            with pytest.raises(RenderError, match=r"prometheus\.key: belongs to another") as error:
+                write(here, render(GUIDE, TRUST, 10))
+        finally:
+            os.seteuid(0)
+        assert "\n" not in str(error.value)
+        assert config.read_text() == before
+
+
+def test_an_authority_that_cannot_be_used_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept" / "guide"
+    kept.mkdir(parents=True, mode=0o700)
+    (kept / "authority.crt").write_text("x")
+    monkeypatch.setenv("SMOLMON_CONFIG", str(kept.parent))
+    result = smolmon_render(tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.output.startswith(f"{kept / 'authority.key'}: is not there")
+    assert result.output.count("\n") == 1
+    assert written(tmp_path / "out") == set()
+
+
 def test_every_node_is_a_target_at_its_management_address() -> None:
-    groups = json.loads(render(GUIDE)["prometheus/targets/smolmon.json"])
+    groups = json.loads(render(GUIDE, TRUST)["prometheus/targets/smolmon.json"])
     assert {g["labels"]["node"]: g["targets"] for g in groups} == {
         node.name: [f"{node.management}:9742"] for node in GUIDE.nodes
     }
@@ -92,7 +175,7 @@ def test_every_node_is_a_target_at_its_management_address() -> None:
     ],
 )
 def test_routes(tool: Tool, tmp_path: Path, labels: list[str], receiver: str) -> None:
-    write(tmp_path, render(GUIDE))
+    write(tmp_path, render(GUIDE, TRUST))
     config = f"--config.file={tmp_path / 'alertmanager' / 'alertmanager.yml'}"
     routed = check(tool("amtool"), "config", "routes", "test", config, *labels)
     assert routed.strip() == receiver
@@ -124,10 +207,10 @@ def durations(texts: dict[str, str]) -> dict[str, str]:
 
 
 def test_speed_divides_every_duration_as_far_as_it_works() -> None:
-    real, fast, faster = (durations(render(GUIDE, factor)) for factor in (1, 5, 60))
+    real, fast, faster = (durations(render(GUIDE, TRUST, factor)) for factor in (1, 5, 60))
     assert real.keys() == fast.keys() == faster.keys()
     cause = "SmolmonForwardingDisabled"
-    symptom = 'class="symptom" group_wait'
+    symptom = 'class=~"symptom|performance" group_wait'
     assert [real["scrape_interval"], fast["scrape_interval"], faster["scrape_interval"]] == [
         "5s",
         "1s",
@@ -135,14 +218,14 @@ def test_speed_divides_every_duration_as_far_as_it_works() -> None:
     ]
     assert [d[f"{cause} for"] for d in (real, fast, faster)] == ["10s", "2s", "2s"]
     assert [d[f"{cause} keep_firing_for"] for d in (real, fast, faster)] == ["20s", "4s", "4s"]
-    assert [d["SmolmonServerUnreachable for"] for d in (real, fast, faster)] == ["30s", "6s", "2s"]
+    assert [d["SmolmonServerUnreachable for"] for d in (real, fast, faster)] == ["30s", "6s", "4s"]
     assert [d["all repeat_interval"] for d in (real, fast, faster)] == ["4h", "48m", "4m"]
     assert [d["all group_interval"] for d in (real, fast, faster)] == ["30s", "6s", "1s"]
     assert [d[symptom] for d in (real, fast, faster)] == ["15s", "3s", "3s"]
 
 
 def test_a_cause_is_notified_within_half_a_minute() -> None:
-    real = durations(render(GUIDE))
+    real = durations(render(GUIDE, TRUST))
     waits = ("scrape_interval", "evaluation_interval", "all group_wait")
     for alert in ("ForwardingDisabled", "ReturnRouteMissing", "RouteMissing"):
         total = sum(speed.seconds(real[key]) for key in (*waits, f"Smolmon{alert} for"))
@@ -165,6 +248,24 @@ def test_ranges_are_divided_and_all_else_stays() -> None:
     )
 
 
+def test_what_nodes_do_at_their_own_pace_is_not_divided_below_it() -> None:
+    rule = (
+        "  expr: |\n    rate(a[5m]) # at least 60s\n    / b[5m]\n"
+        "  for: 30s # at least 7s\n"
+        "  keep_firing_for: 2m # while nodes recover\n"
+    )
+    assert speed.scale_rules(rule, 2) == (
+        "  expr: |\n    rate(a[150s]) # at least 60s\n    / b[150s]\n"
+        "  for: 15s # at least 7s\n"
+        "  keep_firing_for: 1m # while nodes recover\n"
+    )
+    assert speed.scale_rules(rule, 30) == (
+        "  expr: |\n    rate(a[1m]) # at least 60s\n    / b[10s]\n"
+        "  for: 7s # at least 7s\n"
+        "  keep_firing_for: 4s # while nodes recover\n"
+    )
+
+
 @pytest.mark.parametrize("text", ["5s", "250ms", "90s", "1h", "36h", "1500ms"])
 def test_durations_are_written_as_they_are_read(text: str) -> None:
     assert speed.seconds(speed.duration(speed.seconds(text))) == speed.seconds(text)
@@ -183,7 +284,7 @@ def test_a_second_run_replaces_the_first_and_nothing_else(tmp_path: Path) -> Non
     (rules / "mine.yml").write_text("groups: []\n")
     assert smolmon_render(tmp_path).exit_code == 0
     assert written(tmp_path) == FILES | {"prometheus/rules/mine.yml"}
-    assert (tmp_path / "prometheus" / "prometheus.yml").read_text() == render(GUIDE)[
+    assert (tmp_path / "prometheus" / "prometheus.yml").read_text() == render(GUIDE, TRUST)[
         "prometheus/prometheus.yml"
     ]
 

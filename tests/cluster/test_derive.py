@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
-from itertools import permutations
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -78,14 +78,19 @@ def test_what_must_fail_has_no_way_through(cluster: Cluster) -> None:
 
 
 @given(clusters)
-def test_nobody_is_kept_from_what_it_is_meant_to_reach(cluster: Cluster) -> None:
+def test_what_must_fail_is_kept_apart_and_no_probe_is(cluster: Cluster) -> None:
     apart, free = derive.kept_apart(cluster), derive.free_to_cross(cluster)
+
+    def dropped(node: str, link: str, address: IPv4Address) -> bool:
+        here = next((s for s in apart if s.name == link), None)
+        there = any(address in s.subnet for s in apart if s is not here)
+        return here is not None and there and cluster.address(node, link) not in free
+
     for node in cluster.nodes:
-        for segment, other in permutations(apart, 2):
-            member = segment.member(node.name)
-            if member and other.member(node.name) is None:
-                allowed = derive.reaches(cluster, node.name, other.name)
-                assert (member.address in free) == allowed
+        for pair in derive.isolation(cluster, node.name):
+            assert dropped(node.name, pair.link, pair.address)
+        for probe in derive.probes(cluster, node.name):
+            assert not dropped(node.name, probe.link, probe.address)
 
 
 @given(clusters)
@@ -153,6 +158,58 @@ def test_the_guides_cluster() -> None:
         "pi5": ("edge50", ("mini1",), 0.002),
         "pi4": ("edge51", ("mini3",), 0.002),
         "jetson": ("edge51", ("mini3",), 0.002),
+    }
+
+
+def test_the_way_of_a_probe_step_by_step() -> None:
+    cluster = load(EXAMPLES / "guide.yaml")
+    found = {
+        (p.node, p.target, p.kind): [(s.hop, s.over, s.next) for s in derive.steps(cluster, p)]
+        for n in cluster.nodes
+        for p in derive.probes(cluster, n.name)
+    }
+    chain = [("mini3", "fabric", "mini2"), ("mini2", "fabric", "mini1")]
+    assert found["mini3", "mini1", ProbeKind.SERVER] == chain
+    assert found["pi4", "mini1", ProbeKind.SERVER] == [("pi4", "edge51", "mini3"), *chain]
+    # It comes in by the cable, to an address that belongs to another port.
+    assert found["pi5", "mini1", ProbeKind.SERVER] == [
+        ("pi5", "edge50", "mini1"),
+        ("mini1", "fabric", "mini1"),
+    ]
+    assert found["mini3", "jetson", ProbeKind.WORKER] == [("mini3", "edge51", "jetson")]
+    assert found["pi4", "internet", ProbeKind.INTERNET] == []
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_steps_join_up_and_end_at_the_target(path: object) -> None:
+    cluster = load(path)  # type: ignore[arg-type]
+    for node in cluster.nodes:
+        for probe in derive.probes(cluster, node.name):
+            if probe.kind is ProbeKind.INTERNET:
+                continue
+            way = derive.steps(cluster, probe)
+            assert (way[0].hop, way[0].over) == (probe.node, probe.link)
+            assert all(a.next == b.hop for a, b in pairwise(way))
+            assert way[-1].next == probe.target
+            passed = [s.hop for s in way[1:] if s.hop != probe.target]
+            assert [g for g in probe.gateways if g != probe.target] == [
+                h for h in passed if h in probe.gateways
+            ]
+            for step in way:
+                assert cluster.segment(step.over).member(step.hop)
+                assert cluster.segment(step.over).member(step.next)
+
+
+def test_cables_between_nodes_have_two_ends_and_those_to_a_switch_none() -> None:
+    cluster = load(EXAMPLES / "guide.yaml")
+    cables = {(n.name, *end) for n in cluster.nodes for end in derive.cabled(cluster, n.name)}
+    assert cables == {
+        ("mini1", "fabric", "mini2"),
+        ("mini2", "fabric", "mini1"),
+        ("mini2", "fabric", "mini3"),
+        ("mini3", "fabric", "mini2"),
+        ("mini1", "edge50", "pi5"),
+        ("pi5", "edge50", "mini1"),
     }
 
 

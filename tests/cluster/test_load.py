@@ -73,8 +73,6 @@ BROKEN = [
     ("ssh: pi@192.168.1.14", "ssh: pi@192.168.1.15", "nodes.pi4.ssh", "already that of pi5"),
     ("management: 192.168.1.14", "management: 192.168.1.256",
      "nodes.pi5.management", "not an IPv4 address"),
-    ("mini2: {address: 10.10.0.2, interface: bridge0}", "mini2: 10.10.0.2",
-     "segments.fabric.members.mini2", "thunderbolt0"),
     ("cluster: guide", "cluster: [guide]", "cluster", "a list is not lower-case letters"),
     ("cluster: guide", "clutser: guide", "clutser", "did you mean `cluster`?"),
     ("cluster: guide", "cluster: guide\nisolation: enforced", "isolation",
@@ -219,6 +217,13 @@ def test_one_mac_address_on_two_nodes() -> None:
     text = TEXT.replace("interface: eth0", "mac: 02:00:00:00:00:01")
     (problem,) = problems(text)
     assert "segments.edge51.members.pi4: 02:00:00:00:00:01 is already the MAC address" in problem
+
+
+def test_a_thunderbolt_port_on_linux_needs_a_name() -> None:
+    text = TEXT.replace("{address: 10.10.0.2, interface: bridge0}", "10.10.0.2")
+    (problem,) = problems(text.replace("mini2: {platform: macos", "mini2: {platform: linux"))
+    assert "segments.fabric.members.mini2" in problem
+    assert "thunderbolt0" in problem
 
 
 def test_the_thunderbolt_bridge_is_the_port_of_a_mac() -> None:

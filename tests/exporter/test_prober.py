@@ -254,29 +254,30 @@ class TestBursts:
         left = []
 
         async def scenario(prober):
-            send = prober._send
-            prober._send = lambda index: (left.append((time.monotonic(), index)), send(index))
+            send, rest = prober._send, prober._rest
+            rests: list[float] = []
+            prober._rest = lambda until, stop: (rests.append(until), rest(until, stop))[1]
+            prober._send = lambda index: (left.append((rests[-1], index)), send(index))
             task = asyncio.ensure_future(prober.run(0.3))
             await until(lambda: len(left) >= 120)
             task.cancel()
 
         probe(sockets, scenario, addresses)
-        times = {index: at for at, index in left[:60]}
-        assert times[19] - times[0] < 0.08
-        assert times[20] - times[0] >= 0.09
-        assert times[40] - times[0] >= 0.19
+        due = {index: at for at, index in left[:60]}
+        assert len({due[i] for i in range(20)}) == 1  # nobody rested in between
+        assert due[20] - due[0] == pytest.approx(0.1)
+        assert due[40] - due[0] == pytest.approx(0.2)
 
     def test_that_leave_late_are_measured_and_left_out_ones_counted(self, sockets):
         async def scenario(prober):
             task = asyncio.ensure_future(prober.run(0.01))
             await until(lambda: sockets.opened and len(sockets.opened[0].sent) >= 2)
             with prober.lock:
+                overruns, lateness = prober.overruns, prober.lateness.total
                 time.sleep(0.05)  # the process is held up
-            before = prober.lateness.total
-            await until(lambda: prober.overruns)
-            assert prober.overruns >= 3
+            await until(lambda: prober.overruns >= overruns + 3)
             assert prober.lateness.worst >= 0.03
-            assert prober.lateness.total > before
+            assert prober.lateness.total >= lateness + 0.03
             task.cancel()
 
         assert probe(sockets, scenario)["reply"] >= 2

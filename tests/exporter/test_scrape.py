@@ -141,6 +141,8 @@ def test_what_is_declared_is_exported(node):
         path = {"probe": probe.kind.value, "target": probe.target, "link": probe.link}
         assert of(found, "smolmon_ping_rtt_threshold_seconds", **path) == [probe.rtt]
         assert len(of(found, "smolmon_path_hop_info", **path)) == len(probe.gateways)
+        steps = derive.steps(CLUSTER, probe)
+        assert len(of(found, "smolmon_path_step_info", **path)) == len(steps)
         # The expectation is an edge, so that the share of replies above it can be read off.
         edge = f"{probe.rtt!r}"
         assert of(found, "smolmon_ping_rtt_seconds_bucket", **path, le=edge) == [0]
@@ -148,8 +150,10 @@ def test_what_is_declared_is_exported(node):
     assert of(found, "smolmon_ip_forwarding_expected", family="ipv4") == [forwards]
     assert of(found, "smolmon_ip_forwarding_enabled", family="ipv4") == [1]
     assert len(of(found, "smolmon_route_present")) == len(derive.routes(CLUSTER, node))
-    ssh = CLUSTER.node(node).ssh
-    assert of(found, "smolmon_node_info", platform="linux", ssh=ssh) == [1]
+    assert len(of(found, "smolmon_cable_info")) == len(derive.cabled(CLUSTER, node))
+    machine = CLUSTER.node(node)
+    info = {"platform": machine.platform.value, "ssh": machine.ssh}
+    assert of(found, "smolmon_node_info", **info) == [1]
     assert of(found, "smolmon_topology_info", hash="abc") == [1]
 
 

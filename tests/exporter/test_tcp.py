@@ -87,17 +87,17 @@ class TestHandshake:
     @pytest.mark.parametrize(
         ("where", "chain", "text", "outcome"),
         [
-            (B, "input", f"tcp dport {PORT} drop", Outcome.TIMEOUT),
-            (B, "output", f"tcp sport {PORT} drop", Outcome.TIMEOUT),
-            (B, "input", "tcp dport 65432 reject with tcp reset", Outcome.REFUSED),
-            (B, "input", "reject with icmp host-unreachable", Outcome.UNREACHABLE),
-            (B, "input", "reject with icmp admin-prohibited", Outcome.UNREACHABLE),
-            (A, "output", f"tcp dport {PORT} drop", Outcome.TIMEOUT),
-            (A, "output", f"tcp dport {PORT} reject", Outcome.REFUSED),
+            ("far", "input", f"tcp dport {PORT} drop", Outcome.TIMEOUT),
+            ("far", "output", f"tcp sport {PORT} drop", Outcome.TIMEOUT),
+            ("far", "input", "tcp dport 65432 reject with tcp reset", Outcome.REFUSED),
+            ("far", "input", "reject with icmp host-unreachable", Outcome.UNREACHABLE),
+            ("far", "input", "reject with icmp admin-prohibited", Outcome.UNREACHABLE),
+            ("near", "output", f"tcp dport {PORT} drop", Outcome.TIMEOUT),
+            ("near", "output", f"tcp dport {PORT} reject", Outcome.REFUSED),
         ],
     )
     def test_a_firewall_in_the_way(self, wire, where, chain, text, outcome):
-        with server(), rule(where, chain, text):
+        with server(), rule({"near": A, "far": B}[where], chain, text):
             start = time.monotonic()
             assert connect().tally().state is outcome
             assert time.monotonic() - start < 0.6

@@ -49,10 +49,29 @@ def until(what: str, read: Callable[[], T | None], deadline: float = 60) -> T:
         time.sleep(0.1)
 
 
+def example(name: str, folder: Path, *, linux: bool = False) -> Path:
+    """A copy of an example in which no bandwidth test keeps the machine busy.
+
+    With `linux`, all of its nodes are.
+    """
+    text = (ROOT / "examples" / name).read_text(encoding="utf-8")
+    if linux:
+        text = text.replace("platform: macos", "platform: linux")
+    path = folder / name
+    path.write_text(text + "\nbandwidth: {enabled: false}\n", encoding="utf-8")
+    return path
+
+
 def refuse_to_replace_a_lab() -> None:
     """Somebody may be looking at a lab of their own: it is not taken away."""
     if smolmon("lab", "status", check=False).returncode == 0:
         raise AssertionError("a lab is up already; take it away first: smolmon lab down")
+
+
+def in_network(node: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the host's own tools in the node's network."""
+    entered = ["ip", "netns", "exec", f"smolmon-{node}", *command]
+    return subprocess.run(entered, capture_output=True, text=True, check=False)
 
 
 class Lab:
@@ -71,12 +90,13 @@ class Lab:
         return smolmon("lab", "exec", node, "--", *command, check=check)
 
     def pings(self, node: str, address: str, device: str | None = None) -> bool:
-        """Whether `node` gets an answer from `address`."""
+        """Whether `node` gets an answer from `address`.
+
+        By the host's own ping in the node's network: that of a Mac has other options.
+        """
         by = ["-I", device] if device else []
-        done = self.run(
-            node, "ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "1", *by, address, check=False
-        )
-        return done.returncode == 0
+        ping = ["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "1", *by, address]
+        return in_network(node, *ping).returncode == 0
 
     def query(self, promql: str) -> list[dict[str, Any]]:
         """The samples of an instant query: labels, and the value under `value`."""

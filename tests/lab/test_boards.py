@@ -51,6 +51,8 @@ QUIET = {
 CLUSTER = "guide"
 SERVER = """
 import socket, time
+
+pytestmark = pytest.mark.long
 server = socket.create_server(("10.10.0.1", 65432))
 kept = []
 while True:

@@ -38,3 +38,8 @@ def test_the_middle_of_a_chain_joins_its_ports() -> None:
         "link set lab-a master lab-br",
         "link set lab-b master lab-br",
     ]
+
+
+def test_a_switch_does_not_answer_for_its_machine() -> None:
+    assert "link set lab-br arp off" in inside(GUIDE, "smolmon-mini2")
+    assert "link set lan arp off" not in inside(GUIDE, "smolmon-internet")

@@ -42,6 +42,7 @@ PARSERS: list[Callable[[str], object]] = [
     *(socketfilterfw.global_state, socketfilterfw.stealth_mode, socketfilterfw.block_all),
     *(socketfilterfw.apps, sysctl.parse, sysctl.forwarding, sysctl.boot_time),
     *(ping.parse, pmset.parse, launchctl.parse, ps.resident_memory),
+    *(launchctl.disabled, ps.elapsed),
 ]
 RECORDED = sorted((Path(__file__).parent / "recordings").iterdir())
 WORDS = sorted({word for path in RECORDED for word in path.read_text(encoding="utf-8").split(" ")})

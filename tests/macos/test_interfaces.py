@@ -193,3 +193,10 @@ def test_ndp() -> None:
         router=True,
     )
     assert [r.router for r in rows] == [False, False, False, True, False, False]
+
+
+def test_ipv6_addresses_come_without_their_zones() -> None:
+    found = all_interfaces()
+    assert found["en1"].ipv6 == (IPv6Address("fe80::c1d:55aa:9f3e:1"),)
+    assert found["lo0"].ipv6 == (IPv6Address("::1"),)
+    assert found["en5"].ipv6 == ()

@@ -56,7 +56,9 @@ def test_hardware_ports_end_before_the_vlans() -> None:
     [
         (
             "networksetup_info_manual.txt",
-            Info(Method.MANUAL, IPv4Address("10.10.0.1"), 24, None, "82:15:07:f3:c5:40"),
+            Info(
+                Method.MANUAL, IPv4Address("10.10.0.1"), 24, None, "82:15:07:f3:c5:40", "Automatic"
+            ),
         ),
         (
             "networksetup_info_dhcp_wifi.txt",
@@ -66,11 +68,12 @@ def test_hardware_ports_end_before_the_vlans() -> None:
                 24,
                 IPv4Address("172.18.3.1"),
                 "dc:a4:ca:f3:67:03",
+                "Automatic",
             ),
         ),
         (
             "networksetup_info_dhcp_without_lease.txt",
-            Info(Method.DHCP, None, None, None, "f8:e4:3b:e9:2a:cd"),
+            Info(Method.DHCP, None, None, None, "f8:e4:3b:e9:2a:cd", "Automatic"),
         ),
     ],
 )
@@ -294,3 +297,40 @@ def test_resident_memory() -> None:
     assert ps.resident_memory(" 45056\n") == 45056 * 1024
     assert ps.resident_memory("") is None
     assert ps.resident_memory("RSS\n45056\n") is None
+
+
+def test_how_dhcp_and_ipv6_are_set() -> None:
+    text = recorded("networksetup_info_dhcp_wifi.txt")
+    assert networksetup.info(text) == networksetup.info(text.replace("Client ID: ", "Client ID:"))
+    named = networksetup.info(text.replace("Client ID: ", "Client ID: rack 3"))
+    assert named is not None
+    assert named.client_id == "rack 3"
+    off = networksetup.info(text.replace("IPv6: Automatic", "IPv6: Off"))
+    assert off is not None
+    assert off.ipv6 == "Off"
+
+
+def test_disabled_jobs() -> None:
+    text = """
+\tdisabled services = {
+\t\t"dev.smolmon.exporter" => disabled
+\t\t"com.openssh.sshd" => enabled
+\t\t"com.apple.ftpd" => true
+\t\t"com.apple.smbd" => false
+\t}
+"""
+    assert launchctl.disabled(text) == {"dev.smolmon.exporter", "com.apple.ftpd"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("   00:07\n", 7),
+        ("01:02:03", 3723),
+        ("12-01:02:03\n", 12 * 86400 + 3723),
+        ("", None),
+        ("ELAPSED", None),
+    ],
+)
+def test_how_long_a_process_runs(text: str, seconds: int | None) -> None:
+    assert ps.elapsed(text) == seconds

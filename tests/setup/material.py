@@ -1,7 +1,8 @@
 """What several tests of setup start from: recorded output, and a model of what commands do.
 
 The recordings were made by the facts and verify scripts on Debian 12 (NetworkManager 1.42, systemd
-252), before and after `smolmon setup` of examples/guide.yaml.
+252), before and after `smolmon setup` of examples/guide.yaml: `provisioned` by an early version,
+`installed` by one that also asks what is kept for the next boot.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from attrs import evolve
 
 from smolmon.cluster import Cluster, load
-from smolmon.setup.bundle import Bundle
+from smolmon.setup.bundle import Bundle, Identity
 from smolmon.setup.linux import facts as facts_module
 from smolmon.setup.linux.facts import Connection, Facts, File, KernelRoute, Profile, ProfileRoute
 from smolmon.setup.linux.service import WantedFile, files
@@ -25,6 +26,7 @@ from smolmon.setup.steps import Step
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "examples" / "guide.yaml"
 NOW = 1_800_000_000  # later than every time in the recordings
+IDENTITY = Identity(b"certificate", b"key", b"authority", (0, 2**40))
 
 
 def recorded(name: str) -> str:
@@ -50,14 +52,16 @@ def want(node: str) -> Wanted:
     return wanted(guide(), node)
 
 
-def bundle(agent: bytes = b"agent") -> Bundle:
-    """What the controller brings, with a stand-in for the agent."""
-    return Bundle(agent, GUIDE.read_bytes())
+def bundle(agent: bytes = b"agent", identity: Identity = IDENTITY) -> Bundle:
+    """What the controller brings, with stand-ins for the agent and the certificates."""
+    return Bundle(agent, GUIDE.read_bytes(), identity)
 
 
-def files_of(node: str, facts: Facts, agent: bytes = b"agent") -> tuple[WantedFile, ...]:
-    """The files that `node` needs, with a stand-in for the agent."""
-    return files(want(node), facts, bundle(agent))
+def files_of(
+    node: str, facts: Facts, agent: bytes = b"agent", identity: Identity = IDENTITY
+) -> tuple[WantedFile, ...]:
+    """The files that `node` needs, with stand-ins for the agent and the certificates."""
+    return files(want(node), facts, bundle(agent, identity))
 
 
 @cache
@@ -65,10 +69,16 @@ def provisioned(node: str) -> Facts:
     """`node` after setup, with the files of `files_of`."""
     facts = facts_module.parse(recorded(f"{node}-provisioned"))
     digests = {
-        f.path: File(hashlib.sha256(f.content).hexdigest(), facts.files[f.path].changed)
+        f.path: evolve(facts.files[f.path], sha256=hashlib.sha256(f.content).hexdigest())
         for f in files_of(node, facts)
     }
     return evolve(facts, files=digests)
+
+
+@cache
+def installed(node: str) -> Facts:
+    """`node` after setup, with all that smolmon put there."""
+    return facts_module.parse(recorded(f"{node}-installed"))
 
 
 def after(facts: Facts, step: Step) -> Facts:
@@ -102,12 +112,21 @@ def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noq
             return _active(facts, name, facts.stored[uuid])
         case ["nmcli", "--wait", _, "device", "reapply", name]:
             return _active(facts, name, facts.stored[facts.applied[name].uuid])
-        case ["install", "-D", "-m", "0644", "/dev/stdin", path]:
+        case ["install", "-D", "-m", mode, "/dev/stdin", path]:
             assert content is not None
-            new_file = File(hashlib.sha256(content).hexdigest(), NOW)
+            new_file = File(hashlib.sha256(content).hexdigest(), NOW, int(mode, 8))
             return evolve(facts, files={**facts.files, path: new_file})
         case ["rm", "-f", path]:
-            return evolve(facts, files={k: f for k, f in facts.files.items() if k != path})
+            return evolve(
+                facts,
+                files={k: f for k, f in facts.files.items() if k != path},
+                folder=tuple(p for p in facts.folder if p != path),
+                setters={k: tuple(p for p in v if p != path) for k, v in facts.setters.items()},
+            )
+        case ["rmdir", path]:
+            assert path in facts.folder
+            assert not any(p.startswith(f"{path}/") for p in facts.folder)
+            return evolve(facts, folder=tuple(p for p in facts.folder if p != path))
         case ["ln", old, new_path]:
             assert new_path not in facts.files
             return evolve(facts, files={**facts.files, new_path: facts.files[old]})
@@ -122,6 +141,10 @@ def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noq
             return evolve(facts, service=evolve(facts.service, enabled=True, reload_needed=False))
         case ["systemctl", "daemon-reload"]:
             return evolve(facts, service=evolve(facts.service, reload_needed=False))
+        case ["systemctl", "stop", _]:
+            return evolve(facts, service=evolve(facts.service, active=False, started=None))
+        case ["systemctl", "disable", "-q", _]:
+            return evolve(facts, service=evolve(facts.service, enabled=False))
         case ["systemctl", "restart", _]:
             return evolve(facts, service=evolve(facts.service, active=True, started=NOW))
     raise AssertionError(f"the model does not know {words}")

@@ -10,13 +10,13 @@ from attrs import define, evolve, field
 
 from smolmon.cluster import Node, Platform
 from smolmon.setup import apply as module
-from smolmon.setup.apply import ApplyError, apply
+from smolmon.setup.apply import ApplyError, change_network, change_system
 from smolmon.setup.linux.system import LinuxState, LinuxSystem
-from smolmon.setup.script import last_step
+from smolmon.setup.script import HELD, last_step
 from smolmon.setup.ssh import Result, SshError
 from smolmon.setup.steps import Plan, Step
 from smolmon.setup.survey import Target
-from tests.setup.material import bundle, guide, provisioned, want
+from tests.setup.material import guide, provisioned, want
 
 TOKEN = "/org/freedesktop/NetworkManager/Checkpoint/7"  # noqa: S105
 CHANGE = Step("change", "it is not changed")
@@ -33,6 +33,7 @@ class Machine:
     reachable: bool = True
     cuts: bool = False  # whether the change takes the node off the network
     works: bool = True  # whether the change can be seen afterwards
+    busy: bool = False  # whether another setup installs on it
     held: bool = False  # whether somebody else has armed a rollback
     fails: bool = False  # whether the command of the change fails
     listens: bool = True
@@ -75,7 +76,9 @@ class Machine:
                 self.before = None
             case "rollback":
                 self.done, self.before = self.before, None
-            case "failed()":
+            case "alone" if self.busy:
+                return Result(HELD, "", "")
+            case "alone":
                 self.done.add("install")
                 return Result(0, "@@step 0\n", "")
             case "remove":
@@ -86,8 +89,11 @@ class Machine:
 
     # the System and the State of this machine
 
-    def facts_script(self):
+    def facts_script(self, only_network=False):
         return "facts"
+
+    def alone(self):
+        return "alone"
 
     def state(self, out):
         return self
@@ -140,12 +146,17 @@ def carried_out(machine: Machine) -> list[str]:
     said: list[str] = []
     target = Target(
         Node("pi5", Platform.LINUX, "pi5", "pi5"),
-        *(machine, machine, machine, bundle()),
+        *(machine, machine, machine),
         machine.plan(None),
+        lambda state: state.plan(None),
     )
 
+    async def apply() -> None:
+        await change_network(target, said.append, 1)
+        await change_system(target, said.append)
+
     async def main() -> None:
-        machine.presser = asyncio.ensure_future(apply(target, said.append, 1))
+        machine.presser = asyncio.ensure_future(apply())
         try:
             await machine.presser
         except asyncio.CancelledError:
@@ -194,7 +205,7 @@ def test_somebody_else_s_checkpoint_is_left_alone():
 def test_what_was_kept_for_undoing_goes_only_when_all_is_ready():
     machine = Machine()
     carried_out(machine)
-    assert machine.ran[-2:] == ["facts", "tidy"]
+    assert machine.ran[-2:] == ["alone", "tidy"]
     broken = Machine(listens=False)
     refused(broken)
     assert "tidy" not in broken.ran
@@ -249,7 +260,7 @@ def test_a_node_that_stays_away_is_told_so():
 def test_nothing_is_installed_where_the_network_failed():
     machine = Machine(fails=True)
     refused(machine)
-    assert "failed()" not in machine.ran
+    assert "alone" not in machine.ran
 
 
 def test_an_exporter_that_does_not_listen_is_undone():
@@ -277,4 +288,12 @@ def test_interrupted_in_the_commit_it_is_committed():
     assert said[-1] == "interrupted"
     assert "committed" in said[0]
     assert machine.done == {"change"}
-    assert "failed()" not in machine.ran
+    assert "alone" not in machine.ran
+
+
+def test_another_setup_that_installs_at_this_moment_is_left_alone():
+    machine = Machine(busy=True)
+    assert "another setup is installing on it at this moment; nothing was changed" in refused(
+        machine
+    )
+    assert machine.ran[-1] == "alone"

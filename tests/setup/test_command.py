@@ -53,6 +53,8 @@ def nodes(tmp_path, monkeypatch):
             cases.append(f"*{destination}*) {reply if name else 'refuse'} ;;")
         program.write_text(
             "#!/bin/sh\n"
+            # Where it would connect to: asked, and not counted as a connection.
+            'for word; do [ "$word" != -G ] || exit 1; done\n'
             "refuse() { echo 'Connection refused' >&2; exit 255; }\n"
             f"echo ran >> {tmp_path}/log\n"
             "token=$(grep -o '@@status-[0-9a-f]*')\n"
@@ -82,8 +84,10 @@ def test_the_plan_of_bare_nodes(nodes, cluster_file):
     nodes(mini1="mini1-bare", pi="pi5-bare")
     done = call(setup, "--cluster", cluster_file(), "--plan")
     assert done.exit_code == 2, done.output
-    assert "pi5 (pi@192.168.1.14): 10 steps" in done.output
+    assert "pi5 (pi@192.168.1.14): 14 steps" in done.output
     assert "  # there is no profile smolmon-edge50 on eth0" in done.output
+    assert done.output.count("undone by: the checkpoint") == 6 + 3
+    assert "undone by: sudo -n sysctl -q -w net.ipv4.ip_forward=0" in done.output
     assert "undo themselves after 90 s" in done.output
 
 
@@ -96,6 +100,31 @@ def test_the_plan_as_json(nodes, cluster_file):
     step = data["plan"]["pi5"]["network"][0]
     assert step["command"].startswith("sudo -n nmcli connection add")
     assert data["refused"] == []
+
+
+def test_no_plan_shows_a_key(nodes, cluster_file):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    for more in ([], ["--json"]):
+        done = call(setup, "--cluster", cluster_file(), "--plan", *more)
+        assert done.exit_code == 2
+        assert "/opt/smolmon/tls/node.key" in done.output
+        kept = list(Path(os.environ["SMOLMON_CONFIG"]).rglob("*.key"))
+        assert len(kept) == 3
+        for key in kept:
+            secret = key.read_text().splitlines()[1:-1]
+            assert not any(line in done.output for line in secret)
+
+
+def test_an_authority_that_cannot_be_used_is_one_line(nodes, cluster_file):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    file = cluster_file()
+    call(setup, "--cluster", file, "--plan")
+    key = Path(os.environ["SMOLMON_CONFIG"], "guide", "authority.key")
+    key.write_text("x")
+    done = call(setup, "--cluster", file, "--yes")
+    assert done.exit_code == 1
+    assert done.output.startswith(f"{key}: holds no usable private key")
+    assert done.output.count("\n") == 1
 
 
 def test_without_a_terminal_it_does_not_go_on_by_itself(nodes, cluster_file, tmp_path):
@@ -115,11 +144,12 @@ def test_one_node_that_cannot_be_reached_keeps_all_as_they_are(nodes, cluster_fi
     assert (tmp_path / "log").read_text().count("ran") == 2
 
 
-def test_a_mac_is_one_line(nodes, cluster_file):
+def test_what_is_no_mac_is_one_line(nodes, cluster_file):
     nodes(mini1="mini1-bare", pi="pi5-bare")
     done = call(setup, "--cluster", cluster_file("macos"), "--yes")
     assert done.exit_code == 1
-    assert "mini1: macOS nodes are not supported yet; choose the others with" in done.output
+    assert "mini1: its facts cannot be read (ValueError: it names no network" in done.output
+    assert "is it a Mac with macOS 11 or newer?" in done.output
 
 
 def test_an_unknown_node_is_wrong_usage():
@@ -133,7 +163,7 @@ def test_verify_of_a_healthy_node(nodes):
     nodes(pi="pi5-verify")
     done = call(verify, "--cluster", str(GUIDE), "--node", "pi5")
     assert done.exit_code == 0, done.output
-    assert "all 5 checks are as expected" in done.output
+    assert "all 6 checks are as expected" in done.output
     data = json.loads(call(verify, "--cluster", str(GUIDE), "--node", "pi5", "--json").output)
     assert {check["verdict"] for check in data["checks"]} == {"pass"}
 
@@ -209,3 +239,76 @@ def test_it_is_also_cleaned_up_while_nothing_runs(number):
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+# -- saved plans, and what does not go together --------------------------------------------------
+
+
+def test_a_saved_plan_is_carried_out_or_refused_as_a_whole(nodes, cluster_file, tmp_path):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    file, plan = cluster_file(), tmp_path / "plan.json"
+    done = call(setup, "--cluster", file, "--plan", "-o", str(plan))
+    assert done.exit_code == 2
+    assert set(json.loads(plan.read_text())["nodes"]) == {"mini1", "pi5"}
+    asked = call(setup, str(plan), "--cluster", file)
+    assert "there is no terminal to ask on" in asked.output  # the same plan: it may go on
+    nodes(mini1="mini1-bare", pi="pi5-provisioned")
+    changed = call(setup, str(plan), "--cluster", file, "--yes")
+    assert changed.exit_code == 1
+    lines = [line for line in changed.stderr.splitlines() if not line.startswith("  ")]
+    assert [line.split(":")[0] for line in lines] == ["pi5", "nothing was changed on any node"]
+    assert "network step 1, `sudo -n nmcli connection add" in lines[0]
+    assert "is not needed any more" in lines[0]
+
+
+def test_a_saved_plan_of_another_cluster_file_is_refused_before_anything(
+    nodes, cluster_file, tmp_path
+):
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    file, plan = cluster_file(), tmp_path / "plan.json"
+    call(setup, "--cluster", file, "--plan", "-o", str(plan))
+    (tmp_path / "log").unlink()
+    Path(file).write_text(Path(file).read_text() + "# another word\n")
+    done = call(setup, str(plan), "--cluster", file, "--yes")
+    assert done.exit_code == 2
+    assert "the cluster file is another one since this plan of guide was made" in done.output
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "plan"], "-o saves a plan; add --plan"),
+        (["plan", "--plan"], "a saved plan says itself what to do"),
+        (["plan", "--node", "pi5"], "a saved plan says itself what to do"),
+        (["--remove", "--only", "network"], "--remove takes away everything"),
+        (["nowhere.json", "--yes"], "nowhere.json: cannot be read: No such file"),
+        (["--sudoers", "pi6"], "there is no node pi6"),
+    ],
+)
+def test_what_does_not_go_together_is_wrong_usage(cluster_file, arguments, said):
+    done = call(setup, "--cluster", cluster_file(), *arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_the_plan_to_remove_names_what_smolmon_installed(nodes, cluster_file):
+    nodes(mini1="mini1-installed", pi="pi5-installed")
+    done = call(setup, "--cluster", cluster_file(), "--remove", "--plan", "--json")
+    assert done.exit_code == 2
+    steps = json.loads(done.output)["plan"]["pi5"]
+    words = [step["command"].removeprefix("sudo -n ") for step in steps["network"]]
+    assert [w.split(" uuid")[0] for w in words] == ["nmcli connection delete"]
+    assert steps["system"][-1]["command"] == "sudo -n rmdir /opt/smolmon"
+    nodes(mini1="mini1-bare", pi="pi5-bare")
+    done = call(setup, "--cluster", cluster_file(), "--remove", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "nothing of smolmon is on any node" in done.output
+
+
+def test_what_is_stored_beside_what_is_live(nodes, cluster_file):
+    nodes(mini1="mini1-installed", pi="pi5-bare")
+    done = call(verify, "--cluster", cluster_file(), "--after-reboot", "--json")
+    assert done.exit_code == 1
+    bad = {c["node"] for c in json.loads(done.output)["checks"] if c["verdict"] == "fail"}
+    assert bad == {"pi5"}

@@ -107,3 +107,10 @@ def test_without_ssh(monkeypatch, tmp_path):
 def test_what_ssh_means(err, said):
     what, remedy = explain(err, "pi@192.168.1.14")
     assert said in f"{what}; {remedy}"
+
+
+def test_a_mac_that_keeps_the_terminal_from_the_network_is_told(monkeypatch):
+    err = "ssh: connect to host mini1 port 22: No route to host"
+    assert "Local Network" not in explain(err, "mini1")[1]
+    monkeypatch.setattr("smolmon.setup.ssh.sys.platform", "darwin")
+    assert "Privacy & Security > Local Network" in explain(err, "mini1")[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 from ipaddress import IPv4Address
 
@@ -32,6 +33,7 @@ def healthy(node: str) -> Seen:
         ports=ports,
         isolation=tuple((DEAD, Ping(3, 3, "0.1")) for _ in derive.isolation(cluster, node)),
         forwarding=node in derive.gateways(cluster),
+        training="" if node == cluster.server.node else "refused",
     )
 
 
@@ -78,7 +80,7 @@ def test_forwarding_is_the_reason_of_what_it_breaks():
         ("mini3", "forwarding"),
         ("pi4", "ping server mini1 10.10.0.1"),
     ]
-    assert found[1][2] == "mini3 does not forward (net.ipv4.ip_forward is 0)"
+    assert found[1][2] == "mini3 does not forward"
 
 
 def test_a_missing_route_of_one_s_own_comes_first():
@@ -112,7 +114,7 @@ def test_the_table_gives_the_reason_below_the_difference():
     lines = list(table(judge(guide(), everywhere(mini3=mini3))))
     at = next(n for n, line in enumerate(lines) if line.startswith("FAIL"))
     assert re.split(r"  +", lines[at]) == ["FAIL", "mini3", "forwarding", "on", "off"]
-    assert "ip_forward is 0" in lines[at + 1]
+    assert "it drops what is not for itself" in lines[at + 1]
 
 
 @pytest.mark.parametrize(
@@ -191,3 +193,66 @@ def test_the_summary_counts_the_nodes_that_did_not_answer():
 def test_the_script_is_sound_shell(node):
     text = script(guide(), node, LinuxSystem(guide(), node))
     assert subprocess.run(["/bin/sh", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+def test_answers_that_took_another_way_are_a_difference():
+    pi5, pi4 = healthy("pi5"), healthy("pi4")
+    assert [p.target for p in derive.probes(guide(), "pi4")] == ["mini1", "mini3", "internet"]
+    hops = zip(pi4.probes, (1, 0, 9), strict=True)
+    there = evolve(pi4, probes=tuple(evolve(probe, hops=n) for probe, n in hops))
+    assert differences(everywhere(pi4=there)) == []
+    around = evolve(pi5, probes=tuple(evolve(p, hops=1) for p in pi5.probes))
+    found = differences(everywhere(pi5=around))
+    assert {what for _, what, _ in found} == {
+        "ping server mini1 10.10.0.1",
+        "ping gateway mini1 192.168.50.1",
+    }
+    ((expected, seen),) = [
+        (c.expected, c.seen)
+        for c in judge(guide(), everywhere(pi4=there))
+        if c.node == "pi4" and c.what.startswith("ping server")
+    ]
+    assert (expected, seen) == ("answers through 1 gateway", "0.1 ms through 1 gateway")
+
+
+@pytest.mark.parametrize(
+    ("said", "reachable", "seen", "verdict"),
+    [
+        ("open", True, "accepts", Verdict.PASS),
+        ("refused", True, "nothing listens", Verdict.PASS),
+        ("silent", True, "no answer", Verdict.FAIL),
+        ("silent", False, "no answer", Verdict.INCONCLUSIVE),
+    ],
+)
+def test_the_training_port_is_reported_and_its_absence_is_no_fault(said, reachable, seen, verdict):
+    pi4 = evolve(healthy("pi4") if reachable else dead("pi4", "mini1"), training=said)
+    (check,) = [
+        c
+        for c in judge(guide(), everywhere(pi4=pi4))
+        if c.node == "pi4" and c.what.startswith("connect")
+    ]
+    assert (check.seen, check.verdict) == (seen, verdict)
+
+
+def test_a_connection_is_tried_by_the_real_shell():
+    def says(address: str, port: int) -> str:
+        command = LinuxSystem(guide(), "pi4").connect(IPv4Address(address), port)
+        return subprocess.run(
+            ["/bin/sh", "-c", command], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert says("127.0.0.1", port) == "open"
+    assert says("127.0.0.1", port) == "refused"
+
+
+@pytest.mark.parametrize(
+    ("ttl", "hops"), [(64, 0), (62, 2), (128, 0), (127, 1), (254, 1), (30, 34)]
+)
+def test_how_many_routers_an_answer_passed(ttl, hops):
+    text = (
+        f"64 bytes from 10.10.0.1: icmp_seq=1 ttl={ttl} time=0.06 ms\n\n"
+        "1 packets transmitted, 1 received, 0% packet loss, time 0ms\n"
+    )
+    assert parse_ping(text).hops == hops

@@ -48,6 +48,18 @@ def test_a_provisioned_gateway():
     newest = max(file.changed for file in seen.files.values())
     assert 0 <= seen.service.started - newest < 60
     assert len(seen.files["/opt/smolmon/smolmon.pyz"].sha256) == 64
+    key = seen.files["/opt/smolmon/tls/node.key"]
+    assert (key.mode, key.owner, len(key.sha256)) == (0o600, 0, 64)
+    assert seen.files["/opt/smolmon/tls/node.crt"].mode == 0o644
+    assert seen.systemd == 252
+    assert seen.clock is not None
+    assert 0 <= seen.clock - newest < 60
+
+
+def test_a_file_that_nobody_may_read_counts_as_none():
+    lines = recorded("pi5-provisioned").splitlines(keepends=True)
+    text = "".join(x for x in lines if not x.endswith("  /opt/smolmon/tls/node.key\n"))
+    assert "/opt/smolmon/tls/node.key" not in facts.parse(text).files
 
 
 def test_names_with_colons_and_backslashes():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import stat
 import subprocess
+import time
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
@@ -12,10 +15,19 @@ from hypothesis import strategies as st
 
 from smolmon.setup.linux.facts import Connection, Facts, File, KernelRoute
 from smolmon.setup.linux.plan import plan
-from smolmon.setup.linux.service import AGENT, LEFTOVERS, PATHS, WantedFile
+from smolmon.setup.linux.service import (
+    AGENT,
+    AUTHORITY,
+    CERTIFICATE,
+    KEY,
+    LEFTOVERS,
+    PATHS,
+    WEB_CONFIG,
+    WantedFile,
+)
 from smolmon.setup.linux.system import LinuxState
 from smolmon.setup.steps import Plan
-from tests.setup.material import after, bare, files_of, provisioned, want
+from tests.setup.material import IDENTITY, after, bare, files_of, provisioned, want
 
 NODES = ("mini1", "pi5")
 PORT = {"mini1": "en5", "pi5": "eth0"}
@@ -139,7 +151,7 @@ def link_down(facts: Facts, node: str) -> Facts:
 
 
 def pings_forbidden(facts: Facts, node: str) -> Facts:
-    return evolve(facts, sysctl={**facts.sysctl, "net.ipv4.ping_group_range": "1\t0"})
+    return evolve(facts, sysctl={**facts.sysctl, "net.ipv4.ping_group_range": "1 0"})
 
 
 def another_agent(facts: Facts, node: str) -> Facts:
@@ -163,7 +175,41 @@ def not_reloaded(facts: Facts, node: str) -> Facts:
     return evolve(facts, service=evolve(facts.service, reload_needed=True))
 
 
+def _altered(facts: Facts, path: str, **changes: object) -> Facts:
+    return evolve(facts, files={**facts.files, path: evolve(facts.files[path], **changes)})
+
+
+def another_certificate(facts: Facts, node: str) -> Facts:
+    return _altered(facts, CERTIFICATE, sha256="0" * 64)
+
+
+def another_authority(facts: Facts, node: str) -> Facts:
+    return _altered(facts, AUTHORITY, sha256="0" * 64)
+
+
+def lost_key(facts: Facts, node: str) -> Facts:
+    return evolve(facts, files={p: f for p, f in facts.files.items() if p != KEY})
+
+
+def open_key(facts: Facts, node: str) -> Facts:
+    return facts if KEY not in facts.files else _altered(facts, KEY, mode=0o644)
+
+
+def stranger_s_agent(facts: Facts, node: str) -> Facts:
+    return _altered(facts, AGENT, owner=1000)
+
+
+def no_mutual_tls(facts: Facts, node: str) -> Facts:
+    return _altered(facts, WEB_CONFIG, sha256="0" * 64)
+
+
 ACCIDENTS = (
+    another_certificate,
+    another_authority,
+    lost_key,
+    open_key,
+    stranger_s_agent,
+    no_mutual_tls,
     lose_routes,
     lose_address,
     extra_address,
@@ -238,6 +284,68 @@ def test_a_new_agent_restarts_the_exporter_and_can_be_taken_back():
     )
 
 
+def test_a_renewed_certificate_is_read_without_a_restart():
+    (step,) = planned("pi5", another_certificate(provisioned("pi5"), "pi5")).system
+    assert step.why == "the certificate is another one"
+    assert "systemctl" not in f"{step.command} {step.undo}"
+
+
+@pytest.mark.parametrize(
+    ("accident", "why", "what"),
+    [
+        (lost_key, "the key is not installed", "the key"),
+        (open_key, "the key has the mode 0644 instead of 0600", "the key"),
+        # Whoever is connected already would stay so.
+        (another_authority, "the authority's certificate is another one", None),
+        (no_mutual_tls, "the web configuration is another one", None),
+    ],
+)
+def test_whatever_decides_who_is_let_in_restarts_the_exporter(accident, why, what):
+    install, restart = planned("pi5", accident(provisioned("pi5"), "pi5")).system
+    assert install.why == why
+    assert restart.command == "sudo -n systemctl restart smolmon-exporter.service"
+    assert restart.why == f"the running exporter predates {what or why.partition(' is ')[0]}"
+    assert ("-m 0600 " in install.command) == (what == "the key")
+
+
+def test_a_clock_by_which_certificates_are_not_valid_is_told():
+    facts = evolve(provisioned("pi5"), clock=1_700_000_000)
+    files = files_of("pi5", facts)
+    (note,) = plan(want("pi5"), facts, files, (1_700_000_001, 1_800_000_000)).notes
+    assert "its clock says 2023-11-14 22:13 UTC, but" in note
+    assert "sudo timedatectl set-ntp true" in note
+    (note,) = plan(want("pi5"), facts, files, (1_600_000_000, 1_700_000_000)).notes
+    assert "due to be renewed on 2023-11-14 22:13 UTC: `smolmon render DIR`" in note
+    for window in (None, (1_700_000_000, 1_700_000_001)):
+        assert not plan(want("pi5"), facts, files, window).notes
+    assert not plan(want("pi5"), evolve(facts, clock=None), files, (0, 1)).notes
+
+
+def test_no_one_else_can_read_a_key_while_it_is_installed(tmp_path):
+    """As it happens: the key arrives slowly, and the umask lets everybody read."""
+    folder = tmp_path / "tls"
+    facts = evolve(bare("pi5"), uid=0)
+    (step,) = (s for s in planned("pi5", facts).system if s.content == IDENTITY.key)
+    command = step.command.replace("/opt/smolmon/tls", shlex.quote(str(folder)))
+    new, key = folder / "node.key.new", folder / "node.key"
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", f"umask 000; {command}"], stdin=subprocess.PIPE, bufsize=0
+    )
+    assert process.stdin
+    process.stdin.write(IDENTITY.key[:1])
+    deadline = time.monotonic() + 10
+    while not (new.exists() and new.stat().st_size == 1):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o600
+    assert not key.exists()
+    process.stdin.write(IDENTITY.key[1:])
+    process.stdin.close()
+    assert process.wait(10) == 0
+    assert key.read_bytes() == IDENTITY.key
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
 def test_without_carrier_the_profile_is_stored_and_nothing_is_activated():
     unplugged = _interface(bare("pi5"), "eth0", carrier=False)
     found = planned("pi5", unplugged)
@@ -303,4 +411,18 @@ def test_what_installing_leaves_is_tidied_up():
     steps += [s for s in planned("pi5", again).system if s.content]
     kept = {w for s in steps for w in s.command.split() if w.endswith((".new", ".previous"))}
     assert kept == set(LEFTOVERS)
-    assert LinuxState(want("pi5"), bare("pi5")).tidy().split()[4:] == list(LEFTOVERS)
+    left = evolve(bare("pi5"), files={LEFTOVERS[1]: File("0" * 64, 0)})
+    assert LinuxState(want("pi5"), left).tidy().split()[4:] == list(LEFTOVERS)
+    assert LinuxState(want("pi5"), bare("pi5")).tidy() == ""
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_network_alone_leaves_the_exporter_as_it_is(node):
+    steps = LinuxState(want(node), bare(node)).plan(None).steps
+    assert not any(word in step.command for step in steps for word in ("/opt", "systemctl"))
+    forwards = [s for s in steps if "net.ipv4.ip_forward=1" in s.command]
+    assert len(forwards) == (node == "mini1")
+    done = bare(node)
+    for step in steps:
+        done = after(done, step)
+    assert LinuxState(want(node), done).plan(None) == Plan()

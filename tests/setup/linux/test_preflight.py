@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 
 from smolmon.setup.linux.facts import Connection, Device, Facts, KernelRoute
+from smolmon.setup.linux.plan import plan
 from smolmon.setup.linux.preflight import refusals
 from tests.setup.linux.test_plan import NODES, stolen_default
 from tests.setup.material import bare, provisioned, want
@@ -70,6 +71,8 @@ def test_a_good_node_passes(node):
         (evolve(bare("pi5"), sudo=False), "echo 'pi ALL=(ALL) NOPASSWD: ALL' | sudo tee"),
         (evolve(bare("pi5"), python_version=None), "sudo apt install python3"),
         (evolve(bare("pi5"), python_version=(3, 8)), "/usr/bin/python3 is Python 3.8"),
+        (evolve(bare("pi5"), systemd=246), "systemd is 246; smolmon needs 247 or newer"),
+        (evolve(bare("pi5"), systemd=None), "there is no systemd"),
         (evolve(bare("pi5"), nm_running=False), "systemctl enable --now NetworkManager"),
         (_named(bare("pi5"), "end0"), "there is no interface eth0; wired ones here: end0"),
         (_without_device(bare("pi5")), "nmcli device set eth0 managed yes"),
@@ -110,6 +113,40 @@ def test_reasons(facts, said):
     assert len(lines) == 1
     assert said in lines[0]
     assert "\n" not in lines[0]
+
+
+def test_every_declared_subnet_is_held_against_every_node():
+    """Also those of segments that the node is not on, and whatever is there already."""
+    for subnet, address in (
+        ("192.168.51.0/24", "192.168.51.77/24"),  # a segment behind another gateway
+        ("192.168.50.0/24", "192.168.50.77/24"),  # a home router that has this very subnet
+        ("10.10.0.0/24", "10.10.0.0/16"),
+    ):
+        (line,) = refusals(want("pi5"), _address(bare("pi5"), "wlan0", address))
+        assert line.startswith(f"{subnet} of ")
+    jetson = evolve(bare("pi5").interface("eth0"), name="l4tbr0", carrier=False, up=False)
+    facts = evolve(bare("pi5"), interfaces=(*bare("pi5").interfaces, jetson))
+    facts = _address(facts, "l4tbr0", "192.168.55.1/24")
+    assert refusals(want("pi5"), facts) == []
+    here = evolve(want("pi5"), declared=(("usb", IPv4Network("192.168.55.0/24")),))
+    (line,) = refusals(here, facts)
+    assert "192.168.55.0/24 of usb overlaps 192.168.55.1/24 on l4tbr0" in line
+
+
+def test_what_overlaps_the_wifi_is_seen_and_the_wifi_itself_is_not():
+    wanted = evolve(want("pi5"), wifi=(("wifi", IPv4Network("192.168.1.0/24")),))
+    assert refusals(wanted, bare("pi5")) == []
+    docker = evolve(bare("pi5").interface("eth0"), name="docker0")
+    facts = evolve(bare("pi5"), interfaces=(*bare("pi5").interfaces, docker))
+    facts = _address(facts, "docker0", "192.168.1.1/25")
+    (line,) = refusals(wanted, facts)
+    assert "192.168.1.0/24 of wifi overlaps 192.168.1.1/25 on docker0" in line
+
+
+def test_what_overlaps_the_way_in_is_noted():
+    facts = _address(bare("pi5"), "lo", "192.168.0.1/16")
+    (note,) = plan(want("pi5"), facts, ()).notes
+    assert "lo has 192.168.0.1/16, which overlaps 192.168.1.14/24 of wlan0" in note
 
 
 def test_a_pair_of_virtual_links_goes_in_circles_and_is_no_stack():

@@ -21,11 +21,13 @@ def test_the_exporter_never_listens_everywhere():
 
 
 def test_the_unit_starts_this_node_s_exporter():
-    text = unit(want("pi5"), "/opt/py 3%/python$", "192.168.1.14:9742").decode()
+    text = unit(want("pi5"), "/opt/py 3%/python$", "192.168.1.14:9742", tls=True).decode()
     assert (
         'ExecStart="/opt/py 3%%/python$$" "/opt/smolmon/smolmon.pyz" "exporter" "--node" "pi5" '
-        '"--cluster" "/opt/smolmon/cluster.yaml" "--listen" "192.168.1.14:9742"\n'
+        '"--cluster" "/opt/smolmon/cluster.yaml" "--listen" "192.168.1.14:9742" '
+        '"--web.config.file" "/opt/smolmon/tls/web.yml"\n'
     ) in text
+    assert "LoadCredential=node.key:/opt/smolmon/tls/node.key\n" in text
     assert "DynamicUser=yes" in text
     assert "CapabilityBoundingSet=\n" in text
 

@@ -1,0 +1,55 @@
+"""The bandwidth tests as the exporter sees them: something to run, and something to scrape."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Executor
+from functools import partial
+
+from prometheus_client.metrics_core import Metric
+
+from smolmon.cluster import Cluster
+from smolmon.exporter.bandwidth import collect
+from smolmon.exporter.bandwidth.local import Local
+from smolmon.exporter.bandwidth.runner import Runner
+from smolmon.exporter.system import System
+
+Collect = Callable[[], Iterable[Metric]]
+
+
+class Bandwidth:
+    """Lives on one event loop; asks `system` in the thread of `worker` only."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        node: str,
+        system: System,
+        worker: Executor,
+        own_ports: Callable[[], Collection[int]],
+    ) -> None:
+        self._place = (cluster, node)
+        self._system = system
+        self.runner = Runner(cluster, node, Local(cluster, node, system, worker, own_ports))
+
+    async def run(self) -> None:
+        """Keep the timetable until cancelled."""
+        await self.runner.run()
+
+    def collectors(self) -> dict[str, Collect]:
+        """What to run for a scrape, in the thread of the system. Call it on the event loop."""
+        cluster, node = self._place
+        if not cluster.bandwidth.enabled:
+            return {}
+        found = list(collect.results(self.runner, cluster))
+        return {
+            "bandwidth": lambda: found,
+            "bandwidth_progress": partial(
+                collect.in_progress, cluster, node, self.runner.busy, time.time(), self._system
+            ),
+        }
+
+    def take_over(self, other: Bandwidth) -> None:
+        """Go on counting where `other`, which has stopped, left off: with what both test."""
+        self.runner.take_over(other.runner)

@@ -1,0 +1,217 @@
+"""Faults of whole nodes, of their exporters, and of what they reach by Wi-Fi."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from ipaddress import IPv4Address
+
+from smolmon.cluster import Cluster, derive
+from smolmon.lab import machines
+from smolmon.lab.errors import LabError
+from smolmon.lab.fault import (
+    Fault,
+    Record,
+    in_namespace,
+    ip,
+    nothing,
+    on_machine,
+    restore_routes,
+    routes,
+)
+from smolmon.lab.faults_ports import device, home_of
+from smolmon.lab.plan import INTERNET, WIFI_BRIDGE, namespace, plan
+from smolmon.lab.wires import NETNS
+
+EXPORTER = "smolmon-exporter"
+TABLE = "fault_internet"
+
+
+def _everybody(cluster: Cluster) -> tuple[str, ...]:
+    return tuple(n.name for n in reversed(cluster.nodes))
+
+
+def _server(cluster: Cluster) -> tuple[str, ...]:
+    """For faults that are nobody's in particular."""
+    return (cluster.server.node,)
+
+
+def _nobody(cluster: Cluster, node: str) -> str:
+    return ""
+
+
+# -- a node without power -----------------------------------------------------------------------
+
+
+def _interfaces(cluster: Cluster, node: str) -> Record:
+    """Every port that is on, and the routes, which go with the ports."""
+    up = [
+        line.split()[1].rstrip(":").partition("@")[0]
+        for line in ip(node, "-o", "link", "show", "up").splitlines()
+    ]
+    return {"up": [name for name in up if name != "lo"], "routes": routes(node)}
+
+
+def _power_off(cluster: Cluster, node: str, record: Record) -> None:
+    """Everything stands still, and every cable goes dead, as seen from outside."""
+    for pid in _processes(node):
+        os.kill(pid, signal.SIGSTOP)
+    for name in record["up"]:
+        ip(node, "link", "set", "dev", name, "down")
+
+
+def _power_on(cluster: Cluster, node: str, record: Record) -> None:
+    for name in record["up"]:
+        ip(node, "link", "set", "dev", name, "up")
+    for pid in _processes(node):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    restore_routes(node, record["routes"])
+
+
+def _processes(node: str) -> list[int]:
+    status = (NETNS / namespace(node)).stat()
+    mine = (status.st_dev, status.st_ino)
+    found = [pid for pid in machines.pids() if machines.network_of(pid) == mine]
+    if not found:
+        raise LabError(f"{node} {machines.NOT_BOOTED}")
+    return found
+
+
+# -- the exporter -------------------------------------------------------------------------------
+
+
+def _stop_exporter(cluster: Cluster, node: str, record: Record) -> None:
+    on_machine(node, ["systemctl", "stop", EXPORTER])
+
+
+def _start_exporter(cluster: Cluster, node: str, record: Record) -> None:
+    on_machine(node, ["systemctl", "start", EXPORTER])
+
+
+# -- Wi-Fi and internet -------------------------------------------------------------------------
+
+
+def _air(cluster: Cluster, node: str) -> Record:
+    wanted = plan(cluster)
+    wifi = wanted.machine(node).wifi
+    for cable in wanted.cables:
+        for near, far in ((cable.a, cable.b), (cable.b, cable.a)):
+            if (near.machine, near.interface) == (node, wifi):
+                return far.interface
+    raise LabError(f"{node} has no Wi-Fi")
+
+
+def _wifi_off(cluster: Cluster, node: str, record: Record) -> None:
+    ip(INTERNET, "link", "set", "dev", record or WIFI_BRIDGE, "down")
+
+
+def _wifi_on(cluster: Cluster, node: str, record: Record) -> None:
+    ip(INTERNET, "link", "set", "dev", record or WIFI_BRIDGE, "up")
+
+
+def _with_internet(cluster: Cluster) -> tuple[str, ...]:
+    return _server(cluster) if cluster.internet and len(cluster.nodes) > 1 else ()
+
+
+def _internet_off(cluster: Cluster, node: str, record: Record) -> None:
+    _internet_on(cluster, node, record)
+    address = cluster.internet.address if cluster.internet else ""
+    match = f"ip daddr {address} icmp type echo-request drop"
+    rules = [
+        f"add table inet {TABLE}",
+        f"add chain inet {TABLE} in {{ type filter hook input priority -10; }}",
+        f"add rule inet {TABLE} in {match}",
+    ]
+    in_namespace(INTERNET, ["nft", "\n".join(rules)])
+
+
+def _internet_on(cluster: Cluster, node: str, record: Record) -> None:
+    rules = [f"add table inet {TABLE}", f"delete table inet {TABLE}"]
+    in_namespace(INTERNET, ["nft", "\n".join(rules)])
+
+
+def _behind_gateways(cluster: Cluster) -> tuple[str, ...]:
+    return tuple(n for n in _everybody(cluster) if _gateway(cluster, n))
+
+
+def _gateway(cluster: Cluster, node: str) -> IPv4Address | None:
+    home = derive.home(cluster, node)
+    gateway = derive.gateway_of(cluster, home.name) if home else None
+    return cluster.address(gateway, home.name) if home and gateway else None
+
+
+def _default_route(cluster: Cluster, node: str) -> Record:
+    home = home_of(cluster, node)
+    # As NetworkManager would set it where `never-default` is forgotten: it wins over Wi-Fi's.
+    return f"default via {_gateway(cluster, node)} dev {device(cluster, node, home)} metric 100"
+
+
+def _steal_default(cluster: Cluster, node: str, record: Record) -> None:
+    ip(node, "route", "add", *record.split())
+
+
+def _default_back(cluster: Cluster, node: str, record: Record) -> None:
+    with suppress(LabError):  # gone already where it was repaired
+        ip(node, "route", "delete", *record.split())
+
+
+FAULTS = (
+    Fault(
+        "node-dead",
+        "a node has no power",
+        "SmolmonNodeDown",
+        _everybody,
+        _interfaces,
+        _power_off,
+        _power_on,
+    ),
+    Fault(
+        "exporter-dead",
+        "the exporter of a node does not run",
+        "SmolmonExporterDown",
+        _everybody,
+        nothing,
+        _stop_exporter,
+        _start_exporter,
+    ),
+    Fault(
+        "wifi-out",
+        "a node has lost its Wi-Fi",
+        "SmolmonManagementUnreachable",
+        _everybody,
+        _air,
+        _wifi_off,
+        _wifi_on,
+    ),
+    Fault(
+        "wifi-out-everywhere",
+        "the Wi-Fi access point is off",
+        "SmolmonMonitorCutOff",
+        _server,
+        nothing,
+        _wifi_off,
+        _wifi_on,
+        _nobody,
+    ),
+    Fault(
+        "internet-out",
+        "nobody reaches the internet",
+        "SmolmonInternetDown",
+        _with_internet,
+        nothing,
+        _internet_off,
+        _internet_on,
+        _nobody,
+    ),
+    Fault(
+        "default-route-stolen",
+        "a worker's default route leaves by its cable",
+        "SmolmonDefaultRouteStolen",
+        _behind_gateways,
+        _default_route,
+        _steal_default,
+        _default_back,
+    ),
+)

@@ -1,0 +1,203 @@
+"""Trials: break a healthy lab in one way or two, see what is notified, heal it, see that resolved.
+
+For scripts/fault-matrix and for the tests; a lab must be up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from smolmon.cluster import Cluster
+from smolmon.lab import faults, sink
+from smolmon.lab.machines import run_in
+from smolmon.lab.monitor import alerts, samples
+from smolmon.lab.place import Lab
+from smolmon.lab.plan import CONTROLLER
+
+T = TypeVar("T")
+
+PATIENCE = 90.0  # seconds; at speed 20 nothing takes as long
+# Seconds, whatever the speed: by then three pings have been lost, the last of them has timed out,
+# and somebody has been told.
+SYMPTOMS = 5.0
+SILENT = ("Watchdog", "SmolmonExplained")
+# A repair that is a command and not advice; those that only look begin likewise.
+COMMAND = ("ssh ", "smolmon ")
+LOOKS = (
+    "SmolmonServerUnreachable",
+    "SmolmonTrainingPortFiltered",
+    "SmolmonRouteOverruled",
+    "SmolmonIsolationBroken",
+    "SmolmonPacketLoss",
+)
+
+
+@frozen
+class Told:
+    """What a notification is about."""
+
+    alert: str
+    node: str
+
+
+@frozen
+class Trial:
+    """What came of breaking a lab. `seconds`: from the fault to the first notification.
+
+    `fix_healed` is None where the repair is no command, or was not tried.
+    """
+
+    faults: tuple[tuple[str, str], ...]
+    expected: frozenset[Told]
+    notified: frozenset[Told]
+    count: int  # notifications of something firing, those that come together counted once
+    seconds: float | None
+    fix_healed: bool | None
+    resolved: bool
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether everything that broke was told of, nothing else, and its end."""
+        return (
+            self.notified == self.expected
+            and self.count == len({told.alert for told in self.expected})
+            and self.fix_healed is not False
+            and self.resolved
+        )
+
+
+class Watcher:
+    """Reads what the lab's monitor knows, and what it has sent."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._monitor = lab.monitor()
+
+    def sent(self) -> list[dict[str, str]]:
+        """All notifications, in order."""
+        return sink.read(self._lab.notifications())
+
+    def active(self) -> list[dict[str, Any]]:
+        """Prometheus' alerts, pending ones too, but those that never notify."""
+        return samples(self._monitor["prometheus"], f'ALERTS{{alertname!~"{"|".join(SILENT)}"}}')
+
+    def quiet(self) -> bool:
+        """Whether nothing is wrong, nothing was, and nothing is still to be sent."""
+        return (
+            not self.active()
+            and not [
+                a
+                for a in alerts(self._monitor["alertmanager"])
+                if a["labels"]["alertname"] not in SILENT
+            ]
+            and not samples(self._monitor["prometheus"], "smolmon_ping_up == 0")
+            and not samples(self._monitor["prometheus"], 'up{job="smolmon"} == 0')
+            and not samples(
+                self._monitor["prometheus"], 'smolmon_tcp_connect_state{state!="refused"} == 1'
+            )
+        )
+
+    def settled(self) -> bool:
+        """Whether every alert fires, and Alertmanager has had the time to send it."""
+        now = self.active()
+        states = {a["labels"]["alertname"] for a in alerts(self._monitor["alertmanager"])}
+        return all(a["alertstate"] == "firing" and a["alertname"] in states for a in now) and bool(
+            now
+        )
+
+
+def until(what: str, read: Callable[[], T], patience: float = PATIENCE) -> T:
+    """What `read` gives once that is true. Raises TimeoutError, naming `what`."""
+    end = time.monotonic() + patience
+    while not (value := read()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {patience:.0f} s: {what}")
+        time.sleep(0.1)
+    return value
+
+
+def expected(cluster: Cluster, broken: Sequence[tuple[str, str]]) -> frozenset[Told]:
+    """What must be notified of these faults, each a name and a node."""
+    found = (faults.fault(name) for name, _ in broken)
+    return frozenset(
+        Told(fault.cause, fault.named(cluster, node))
+        for fault, (_, node) in zip(found, broken, strict=True)
+    )
+
+
+def attempt(lab: Lab, broken: Sequence[tuple[str, str]], *, run_fix: bool = True) -> Trial:
+    """Break a healthy lab, watch, repair it as the notifications say, heal it, watch."""
+    cluster, watcher = lab.cluster(), Watcher(lab)
+    wanted = expected(cluster, broken)
+    until("silence before the fault", watcher.quiet)
+    before = len(watcher.sent())
+
+    def firing() -> list[dict[str, str]]:
+        return [n for n in watcher.sent()[before:] if n["status"] == "firing"]
+
+    def told() -> frozenset[Told]:
+        return frozenset(Told(n["alert"], n["node"]) for n in firing())
+
+    begin = time.monotonic()
+    seconds = fix_healed = None
+    try:
+        for name, node in broken:
+            faults.break_(lab, name, node)
+        try:
+            until("a notification", firing)
+            seconds = time.monotonic() - begin
+            until("a notification of each", lambda: told() >= wanted, 30)
+        except TimeoutError:
+            pass
+        end = begin + SYMPTOMS
+        until("the symptoms", lambda: time.monotonic() > end and watcher.settled(), 15)
+        if run_fix and (fixes := _commands(firing())):
+            fix_healed = _fix(lab, watcher, before, fixes, told())
+    except TimeoutError:
+        pass
+    finally:
+        faults.heal(lab, None, None)
+    try:
+        until("the resolution", lambda: _ended(watcher.sent()[before:]) >= told())
+        until("silence after the fault", watcher.quiet)
+        resolved = True
+    except TimeoutError:
+        resolved = False
+    return Trial(tuple(broken), wanted, told(), _count(firing()), seconds, fix_healed, resolved)
+
+
+def _commands(notified: list[dict[str, str]]) -> list[str]:
+    """The repairs, if all of them are commands that repair."""
+    fixes = list(dict.fromkeys(n["fix"] for n in notified))
+    if any(n["alert"] in LOOKS for n in notified):
+        return []
+    return fixes if all(fix.startswith(COMMAND) for fix in fixes) else []
+
+
+def _fix(lab: Lab, watcher: Watcher, before: int, fixes: list[str], told: frozenset[Told]) -> bool:
+    for fix in fixes:
+        run_in(CONTROLLER, ["sh", "-c", fix])
+    try:
+        until("the resolution", lambda: _ended(watcher.sent()[before:]) >= told, 30)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _ended(notified: list[dict[str, str]]) -> frozenset[Told]:
+    return frozenset(Told(n["alert"], n["node"]) for n in notified if n["status"] == "resolved")
+
+
+def _count(firing: list[dict[str, str]]) -> int:
+    """How many notifications these are: what is sent together comes within the same second."""
+    count = 0
+    last: tuple[str, str] | None = None
+    for n in firing:
+        if (n["alert"], n["time"]) != last:
+            count += 1
+        last = (n["alert"], n["time"])
+    return count

@@ -1,0 +1,321 @@
+"""`smolmon bandwidth`: the timetable for people and programs, one test now, and the baseline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from attrs import evolve
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smolmon.cli import cli
+from smolmon.cluster import load
+from smolmon.cluster.timetable import between, declared_tests, timetable
+from smolmon.commands import bandwidth_run
+from smolmon.commands.bandwidth_run import Ends, lines, read_end
+from smolmon.commands.bandwidth_schedule import show
+from smolmon.commands.rates import rate
+from smolmon.setup.ssh import Result, SshError
+from tests.cluster.clusters import EXAMPLES, GUIDE, guide
+
+
+def smolmon(*words, **options):
+    return CliRunner().invoke(cli, ["bandwidth", *map(str, words)], **options)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (117.6e6, "941 Mbit/s"),
+        (2.5e9, "20 Gbit/s"),
+        (124.99e6, "1 Gbit/s"),
+        (125, "1 kbit/s"),
+        (0, "0 kbit/s"),
+    ],
+)
+def test_rates_have_three_digits(value, text):
+    assert rate(value) == text
+
+
+class TestSchedule:
+    def test_shows_every_slot_of_one_period(self):
+        text = show(guide(), None, as_json=False, now=1.7e9)
+        head, *rows = text.splitlines()
+        assert head.startswith("guide: 16 tests of 5 s in 1 h, one every 225 s")
+        assert len(rows) == 16
+        assert sum("pi4 -> mini1" in row and "edge51, fabric" in row for row in rows) == 1
+
+    def test_as_json_is_the_timetable_itself(self):
+        data = json.loads(show(guide(), "pi5", as_json=True, now=1.7e9))
+        slots = [
+            (s.start, s.sending, s.end, s.test.source, s.test.target)
+            for s in timetable(guide()).slots(1.7e9, 1.7e9 + 3600)
+            if "pi5" in (s.test.source, s.test.target)
+        ]
+        seen = [
+            (s["start"], s["sending"], s["end"], s["source"], s["target"]) for s in data["slots"]
+        ]
+        assert seen == slots
+        assert len(slots) == 2
+
+    def test_as_a_command(self):
+        assert smolmon("schedule", "--cluster", GUIDE).exit_code == 0
+        wrong = smolmon("schedule", "--cluster", GUIDE, "--node", "mini9")
+        assert wrong.exit_code == 2
+        assert "there is no node mini9" in wrong.output
+
+    def test_switched_off(self, tmp_path):
+        file = tmp_path / "c.yaml"
+        file.write_text(GUIDE.read_text() + "bandwidth: {enabled: false}\n")
+        assert "switched off" in smolmon("schedule", "--cluster", file).output
+
+
+GOOD = {"bytes": 590_000_000, "rate": 117e6, "cpu": 0.3, "remote_cpu": 0.2, "retransmits": 2}
+
+
+def end(measurement=None, reason=None, text=""):
+    result = "success" if measurement else "skipped"
+    return {"result": result, "reason": reason, "text": text, "measurement": measurement}
+
+
+class TestRun:
+    def say(self, source, target):
+        return lines(between(guide(), "pi4", "mini1"), Ends(source, target))
+
+    def test_says_what_was_measured(self):
+        assert self.say(end(GOOD), end(GOOD)) == [
+            "pi4 -> mini1 over edge51 and fabric: 936 Mbit/s, as expected (at least 800 Mbit/s)",
+            "  0.59 GB arrived, 2 TCP segments sent again",
+            "  processor: pi4 30% of a core, mini1 30% of a core",
+        ]
+
+    def test_tells_a_slow_link_from_a_slow_machine(self):
+        slow = {**GOOD, "rate": 50e6}
+        assert "too slow" in self.say(end(slow), end(slow))[0]
+        busy = self.say(end({**slow, "cpu": 0.99}), end(slow))
+        assert busy[-1] == "  the processor of pi4 is the limit here, not the link"
+        assert "limit" not in "".join(self.say(end({**GOOD, "cpu": 0.99}), end(GOOD)))
+
+    def test_blames_the_end_that_knows_why(self):
+        (line,) = self.say(
+            end(reason="peer_busy", text="busy"), end(reason="training", text="training runs")
+        )
+        assert line.endswith("not measured: mini1: training runs; wait, or use --force")
+
+    @pytest.mark.parametrize(
+        ("result", "words"),
+        [
+            (Result(2, "", "python3: can't open file '/opt/x': [Errno 2]"), "run `smolmon setup`"),
+            (Result(2, "", "Error: No such command 'bandwidth'."), "older than this smolmon"),
+            (Result(2, "", "Error: there is no node pi9; nodes are"), "cluster file differs"),
+            (Result(1, "", "Killed"), "its agent failed: Killed"),
+            (Result(0, "", ""), "it said nothing"),
+        ],
+    )
+    def test_an_agent_that_cannot_is_one_line_with_the_remedy(self, result, words):
+        with pytest.raises(SshError, match="pi4: ") as error:
+            read_end("pi4", result)
+        assert words in str(error.value)
+        assert len(str(error.value).splitlines()) == 1
+
+    def test_both_ends_are_told_the_same(self, monkeypatch, capsys):
+        told = {}
+
+        class Node:
+            def __init__(self, name):
+                self.name = name
+
+            async def run(self, script, timeout=30.0, *, fresh=False):
+                told[self.name] = script
+                await asyncio.sleep(0)
+                return Result(0, json.dumps(end(GOOD)), "")
+
+        class Connections:
+            def __enter__(self):
+                return {"pi4": Node("pi4"), "mini1": Node("mini1")}
+
+            def __exit__(self, *_):
+                return None
+
+        monkeypatch.setattr(bandwidth_run, "connections", lambda _: Connections())
+        code = bandwidth_run.run_test(guide(), "pi4", "mini1", force=True, as_json=True)
+        assert code == 0
+        assert json.loads(capsys.readouterr().out)["as_expected"]
+        assert told["pi4"] == told["mini1"].replace("--node mini1", "--node pi4")
+        assert told["pi4"].endswith(
+            "bandwidth end --cluster /opt/smolmon/cluster.yaml --node pi4"
+            " --source pi4 --target mini1 --force"
+        )
+
+    def test_what_cannot_be_is_refused(self):
+        wrong = smolmon("run", "pi5", "pi4", "--cluster", GUIDE)
+        assert wrong.exit_code == 2
+        assert "not meant to reach each other" in wrong.output
+
+    def test_a_full_timetable_leaves_no_room(self, tmp_path):
+        file = tmp_path / "c.yaml"
+        macs = (EXAMPLES / "five-macs.yaml").read_text()
+        file.write_text(macs + "bandwidth: {period: 121s}\n")
+        full = smolmon("run", "mac1", "mac2", "--cluster", file)
+        assert full.exit_code == 1
+        assert "use --force" in full.output
+
+    @settings(deadline=None)
+    @given(st.floats(1.6e9, 2e9), st.integers(130, 4000))
+    def test_waits_until_no_scheduled_test_is_in_the_way(self, now, period):
+        cluster = guide()
+        cluster = evolve(cluster, bandwidth=evolve(cluster.bandwidth, period=float(period)))
+        test = between(cluster, "pi4", "mini1")
+        free = bandwidth_run.free_from(cluster, test, now)
+        slots = list(timetable(cluster).slots(now - 100, now + 3 * period))
+        taken = [s for s in slots if s.test.conflicts(test)]
+        if free is None:
+            gaps = [b.start - a.end - 2 for a, b in pairwise(taken)]
+            assert max(gaps) < 12 + 1e-3
+        else:
+            assert now <= free <= now + period
+            assert not [s for s in taken if s.end + 2 > free + 1e-3 and s.start < free + 12 - 1e-3]
+
+
+def answer(cluster, **others):
+    """What Prometheus would say: every test gave ten times its number, in MB/s."""
+    result = [
+        {
+            "metric": {"node": t.target, "target": t.source, "link": t.target_link},
+            "value": [1.7e9, str((n + 1) * 10e6)],
+        }
+        for n, t in enumerate(declared_tests(cluster))
+    ]
+    return {"status": "success", "data": {"resultType": "vector", "result": result}, **others}
+
+
+@pytest.fixture
+def prometheus():
+    """An HTTP server that gives `reply`, and the queries it was asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(parse_qs(urlsplit(self.path).query)["query"][0])
+            body = json.dumps(answer(guide())).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Silent."""
+
+    asked: list[str] = []
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class TestBaseline:
+    @pytest.fixture
+    def file(self, tmp_path):
+        file = tmp_path / "cluster.yaml"
+        file.write_bytes(GUIDE.read_bytes())
+        file.chmod(0o640)
+        return file
+
+    def test_records_what_prometheus_says(self, file, prometheus):
+        url, asked = prometheus
+        done = smolmon("baseline", "--cluster", file, "--prometheus", url)
+        assert done.exit_code == 0, done.output
+        assert asked == [smolmon("baseline", "--cluster", file, "--query").output.strip()]
+        tests = declared_tests(load(file))
+        assert [t.baseline for t in tests] == [(n + 1) * 10e6 for n in range(16)]
+        assert all(t.expected == pytest.approx(0.7 * t.baseline) for t in tests)
+        assert file.read_text().startswith(GUIDE.read_text())
+        assert file.stat().st_mode & 0o777 == 0o640
+        assert [p.name for p in file.parent.iterdir()] == ["cluster.yaml"]
+
+    def test_a_second_time_changes_nothing(self, file, prometheus):
+        url, _ = prometheus
+        smolmon("baseline", "--cluster", file, "--prometheus", url)
+        before = file.read_bytes()
+        smolmon("baseline", "--cluster", file, "--prometheus", url)
+        assert file.read_bytes() == before
+
+    def test_a_plan_changes_nothing(self, file, prometheus):
+        done = smolmon("baseline", "--cluster", file, "--prometheus", prometheus[0], "--plan")
+        assert "16 of 16 tests would be recorded" in done.output
+        assert file.read_bytes() == GUIDE.read_bytes()
+
+    def test_from_a_file_with_some_results(self, file, tmp_path):
+        some = answer(guide())
+        some["data"]["result"] = some["data"]["result"][:2]
+        saved = tmp_path / "answer.json"
+        saved.write_text(json.dumps(some))
+        done = smolmon("baseline", "--cluster", file, "--from", saved)
+        assert done.exit_code == 0
+        assert "no result in the last day: pi5->mini1, " in done.output
+        assert len(load(file).bandwidth.baseline) == 2
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("{", "not JSON"),
+            ("[]", "no answer of Prometheus"),
+            ('{"status": "error", "error": "bad"}', "Prometheus: bad"),
+            ('{"status": "success", "data": {"result": []}}', "no results of cluster guide"),
+        ],
+    )
+    def test_what_is_no_answer_is_one_line(self, file, tmp_path, text, words):
+        saved = tmp_path / "answer.json"
+        saved.write_text(text)
+        done = smolmon("baseline", "--cluster", file, "--from", saved)
+        assert done.exit_code == 1
+        assert words in done.output
+        assert len(done.output.splitlines()) == 1
+        assert file.read_bytes() == GUIDE.read_bytes()
+
+    def test_nobody_answers(self, file):
+        done = smolmon("baseline", "--cluster", file, "--prometheus", "http://127.0.0.1:9")
+        assert done.exit_code == 1
+        assert "name Prometheus with --prometheus URL" in done.output
+
+    def test_what_cannot_be_edited_is_left_alone(self, file, tmp_path):
+        file.write_text(GUIDE.read_text() + "bandwidth: {period: 1h}\n")
+        before = file.read_bytes()
+        saved = tmp_path / "answer.json"
+        saved.write_text(json.dumps(answer(guide())))
+        done = smolmon("baseline", "--cluster", file, "--from", saved)
+        assert done.exit_code == 1
+        assert "over several lines" in done.output
+        assert file.read_bytes() == before
+
+
+def test_the_agent_has_what_the_nodes_run(tmp_path: Path):
+    """One file, and nothing else of smolmon: it starts its own children too."""
+    import subprocess  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    from smolmon.setup.agent import build  # noqa: PLC0415
+
+    agent = tmp_path / "smolmon.pyz"
+    agent.write_bytes(build())
+    code = (
+        f"import sys; sys.path.insert(0, {str(agent)!r})\n"
+        "from smolmon.exporter.bandwidth import cage, job\n"
+        "import asyncio\n"
+        f"assert cage.command()[-1] == {str(agent)!r}\n"
+        "answer = asyncio.run(cage.caged(job.Job('check', lifetime=30.0)))\n"
+        "assert answer is None or answer.library, answer\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
