@@ -224,9 +224,20 @@ def twisted(lab: Lab, when: str, then: str, *arguments: str) -> subprocess.Compl
     return done
 
 
+def test_killed_in_the_middle_of_the_network_the_node_comes_back(lab: Lab) -> None:
+    comes_back(lab, ["line ^@@step 2$", "send CheckpointDestroy"])
+
+
+@pytest.mark.long
 def test_killed_at_any_step_of_the_network_the_node_comes_back(lab: Lab) -> None:
+    setup(lab, "--remove", "--yes")
+    comes_back(lab, MOMENTS)
+
+
+def comes_back(lab: Lab, moments: list[str]) -> None:
+    """Setup is killed at each of `moments`, and everybody can be reached and is as before."""
     before = profiles(lab)
-    for moment in MOMENTS:
+    for moment in moments:
         twisted(lab, moment, "kill", "network")
         until(f"all nodes after {moment}", lambda: reachable(lab), ROLLBACK + 10)
         until(f"the rollback after {moment}", lambda: settled(lab, "gate"), ROLLBACK + 10)
@@ -242,11 +253,12 @@ def test_killed_when_all_is_committed_nothing_is_lost(lab: Lab) -> None:
     assert not any("nmcli" in one for one in planned(lab)["gate"])
 
 
+@pytest.mark.long
 def test_killed_at_any_step_of_the_system_the_next_run_goes_on(lab: Lab) -> None:
     """Each run is killed in its first step, which ends: so every state in between is met."""
     setup(lab, "--yes", "--only", "network")
     first = planned(lab)["gate"]
-    assert len(first) == 5  # agent, cluster file, unit, enable, start
+    assert len(first) == 9  # agent, cluster file, four for TLS, unit, enable, start
     begun: list[str] = []
     while (left := planned(lab).get("gate")) and len(begun) < 2 * len(first):
         twisted(lab, "line ^@@step 0$", "kill")
