@@ -194,7 +194,7 @@ _SYSCTL_FILES = (
 # What runs as root; a sudoers file wants their paths.
 PROGRAMS = (
     *("nmcli", "busctl", "systemctl", "journalctl", "sysctl"),
-    *("install", "mv", "rm", "ln", "rmdir", "basename"),
+    *("install", "mv", "rm", "ln", "rmdir", "basename", "sha256sum"),
 )
 
 

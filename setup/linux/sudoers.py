@@ -27,7 +27,7 @@ from smolmon.setup.linux.facts import (
 )
 from smolmon.setup.linux.plan import plan
 from smolmon.setup.linux.removal import removal
-from smolmon.setup.linux.service import DIRECTORY, LEFTOVERS, PATHS, SYSCTL_FILE, files
+from smolmon.setup.linux.service import DIRECTORY, LEFTOVERS, PATHS, PRIVATE, SYSCTL_FILE, files
 from smolmon.setup.linux.wanted import ETHERNET, PREFIX, Wanted
 from smolmon.setup.steps import Plan
 
@@ -72,6 +72,7 @@ def commands(wanted: Wanted, facts: Facts) -> list[list[str]]:
         nmcli.checkpoint_destroy("CHECKPOINT"),
         nmcli.checkpoint_rollback("CHECKPOINT"),
         ["rm", "-f", *LEFTOVERS],
+        *(["sha256sum", path] for path in PRIVATE),
         journal(),
     ]
     return [list(words) for words in dict.fromkeys(map(tuple, found))]

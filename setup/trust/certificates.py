@@ -219,7 +219,11 @@ def _usable(what: str) -> Iterator[None]:
 
 def _certificate(pem: bytes) -> x509.Certificate:
     with _usable("certificate in PEM form"):
-        return x509.load_pem_x509_certificate(pem)
+        found = x509.load_pem_x509_certificate(pem)
+        # The library reads these only when they are asked for.
+        _ = found.public_key(), found.subject, found.issuer
+        _ = found.not_valid_before_utc, found.not_valid_after_utc
+        return found
 
 
 def _key(pem: bytes) -> ec.EllipticCurvePrivateKey:
