@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 
 from attrs import field, frozen
 
 from smolmon.setup.bundle import Bundle, Identity
 from smolmon.setup.linux.facts import UNIT, Facts
 from smolmon.setup.linux.wanted import Wanted
+from smolmon.setup.listening import listen_address
 from smolmon.setup.web import web_config
 
 DIRECTORY = "/opt/smolmon"
@@ -79,22 +79,6 @@ def tls_files(identity: Identity) -> Iterator[WantedFile]:
     yield WantedFile(CERTIFICATE, "the certificate", identity.certificate, exporter=False)
     yield WantedFile(AUTHORITY, "the authority's certificate", identity.authority)
     yield WantedFile(WEB_CONFIG, "the web configuration", web)
-
-
-def listen_address(wanted: Wanted, facts: Facts) -> str:
-    """Where the exporter listens: the management address, never all of them.
-
-    Where that is a name, the address at which the SSH session arrived: for an IPv6 one, the IPv4
-    address beside it if there is one, since a link-local address means nothing elsewhere.
-    """
-    host = wanted.management
-    try:
-        ip_address(host)
-    except ValueError:
-        host = facts.ssh_address or "127.0.0.1"
-        if ":" in host and (port := facts.interface(facts.ssh_interface)) and port.addresses:
-            host = str(port.addresses[0].ip)
-    return f"[{host}]:{wanted.port}" if ":" in host else f"{host}:{wanted.port}"
 
 
 def sysctl_file(wanted: Wanted) -> bytes:

@@ -117,7 +117,7 @@ class Facts:
         """The command line that runs `words` as root on this node."""
         return command(*([] if self.uid == 0 else ["sudo", "-n"]), *words)
 
-    def interface(self, name: str) -> Interface | None:
+    def interface(self, name: str | None) -> Interface | None:
         """The interface of that name."""
         return next((i for i in self.interfaces if i.name == name), None)
 

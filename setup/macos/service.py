@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from attrs import field, frozen
 
 from smolmon.setup.bundle import Bundle
+from smolmon.setup.listening import listen_address
 from smolmon.setup.macos import launchd
 from smolmon.setup.macos.facts import Facts
 from smolmon.setup.macos.tools import (
@@ -79,19 +78,3 @@ def _tls(bundle: Bundle, group: str) -> tuple[WantedFile, ...]:
         WantedFile(KEY, "the node's key", found.key, EXPORTER, 0o440, group),
         WantedFile(WEB, "the web configuration", web, EXPORTER),
     )
-
-
-def listen_address(wanted: Wanted, facts: Facts) -> str:
-    """Where the exporter listens: the management address, never all of them.
-
-    Where that is a name, the address at which the SSH session arrived: for an IPv6 one, the IPv4
-    address beside it if there is one, since a link-local address means nothing elsewhere.
-    """
-    host = wanted.management
-    try:
-        ip_address(host)
-    except ValueError:
-        host = facts.ssh_address or "127.0.0.1"
-        if ":" in host and (port := facts.interface(facts.ssh_interface or "")) and port.addresses:
-            host = str(port.addresses[0].ip)
-    return f"[{host}]:{wanted.port}" if ":" in host else f"{host}:{wanted.port}"

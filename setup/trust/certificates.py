@@ -61,21 +61,10 @@ def authority(key: bytes, name: str, now: datetime) -> bytes:
     """The certificate of an authority that signs itself. Raises UnusableError."""
     mine = _key(key)
     subject = _named(name)
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
     builder = (
         _builder(subject, subject, mine, now, AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
     )
     return _signed(builder, mine)
 
@@ -83,22 +72,11 @@ def authority(key: bytes, name: str, now: datetime) -> bytes:
 def certificate(holder: Holder, key: bytes, ca: bytes, ca_key: bytes, now: datetime) -> bytes:
     """A certificate for the owner of `key`, signed by an authority. Raises UnusableError."""
     issuer, signer = _certificate(ca), _key(ca_key)
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     builder = (
         _builder(_named(holder.name), issuer.subject, _key(key), now, DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(_key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([holder.usage.value]), critical=False)
         .add_extension(_names(holder), critical=False)
         .add_extension(identifier, critical=False)
@@ -196,6 +174,21 @@ def _signed(builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _key_usage(*, authority: bool) -> x509.KeyUsage:
+    """An authority signs certificates and their revocation, others nothing but TLS handshakes."""
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _names(holder: Holder) -> x509.SubjectAlternativeName:
