@@ -49,10 +49,10 @@ QUIET = {
     "meta / Notifications that Alertmanager could not send / A": "the same, and Alertmanager",
 }
 CLUSTER = "guide"
+pytestmark = pytest.mark.long
+
 SERVER = """
 import socket, time
-
-pytestmark = pytest.mark.long
 server = socket.create_server(("10.10.0.1", 65432))
 kept = []
 while True:
