@@ -89,14 +89,16 @@ with connections([node]) as runners:
 PYTHON = "/usr/local/lib/smolmon-python"
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest.fixture(
+    scope="module", params=["bookworm", pytest.param("trixie", marks=pytest.mark.long)]
+)
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Bare machines; an edge node has a profile of its owner's."""
     refuse_to_replace_a_lab()
     file = tmp_path_factory.mktemp("provision") / "cluster.yaml"
     file.write_text(CLUSTER)
     try:
-        smolmon("lab", "up", "--bare", "--cluster", str(file))
+        smolmon("lab", "up", "--bare", "--cluster", str(file), "--suite", request.param)
         lab = Lab(file)
         lab.run("left", *OWNER, "eth0", "ipv4.method", "manual", "ipv4.addresses", "10.99.0.2/24")
         lab.run("controller", "mkdir", TWIST)
@@ -339,6 +341,8 @@ BY_HAND = [
     ),
     ("left", "ip route add default via 192.168.50.1 dev eth0", "eth0 also has a default route"),
     ("left", "ip link set eth0 down", "eth0 was taken down by hand"),
+    ("left", "echo >> /opt/smolmon/tls/node.crt", "the certificate is another one"),
+    ("left", "rm /opt/smolmon/tls/node.key", "the key is not installed"),
 ]
 
 
@@ -355,6 +359,17 @@ def test_what_is_altered_by_hand_is_named_and_repaired(
     setup(lab, "--yes")
     until("nothing left to do", lambda: planned(lab) == {}, 20)
     assert profiles(lab) == before
+
+
+def test_after_a_reboot_of_every_node_there_is_nothing_to_do(lab: Lab) -> None:
+    setup(lab, "--yes")
+    before = profiles(lab)
+    smolmon("lab", "reboot", *NODES)
+    until("all nodes answer", lambda: reachable(lab), 60)
+    until("nothing left to do", lambda: planned(lab) == {}, 60)
+    until("the network as before", lambda: profiles(lab) == before, 60)
+    lab.run("controller", "smolmon", "verify")
+    lab.run("controller", "smolmon", "verify", "--after-reboot")
 
 
 # -- trouble that is told in one line -------------------------------------------------------------
