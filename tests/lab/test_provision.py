@@ -89,9 +89,7 @@ with connections([node]) as runners:
 PYTHON = "/usr/local/lib/smolmon-python"
 
 
-@pytest.fixture(
-    scope="module", params=["bookworm", pytest.param("trixie", marks=pytest.mark.long)]
-)
+@pytest.fixture(scope="module", params=["bookworm", pytest.param("trixie", marks=pytest.mark.long)])
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Bare machines; an edge node has a profile of its owner's."""
     refuse_to_replace_a_lab()
