@@ -21,6 +21,7 @@ def refusals(wanted: Wanted, facts: Facts) -> list[str]:
         *_python(facts),
         *_systemd(facts),
         *_network_manager(facts),
+        *_nft(wanted, facts),
         *(line for link in wanted.links for line in _port(link, facts)),
         *_stray(wanted, facts),
         *_overlaps(wanted, facts),
@@ -69,6 +70,14 @@ def _network_manager(facts: Facts) -> Iterator[str]:
         yield (
             "NetworkManager does not run; start it: sudo systemctl enable --now NetworkManager "
             "(smolmon does not set up systemd-networkd or ifupdown)"
+        )
+
+
+def _nft(wanted: Wanted, facts: Facts) -> Iterator[str]:
+    if wanted.fence is not None and "nft" not in facts.programs:
+        yield (
+            "there is no nft, which `isolation: enforce` needs on a gateway: "
+            "sudo apt install nftables"
         )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from smolmon.setup.linux import facts
 from smolmon.setup.linux.facts import Connection, Device, FactsError, ProfileRoute
+from smolmon.setup.linux.facts_system import Service
 from smolmon.setup.linux.system import LinuxSystem
 from tests.setup.material import guide, recorded
 
@@ -23,7 +24,7 @@ def test_a_bare_node():
     assert seen.stored == seen.applied == seen.files == {}
     assert seen.python_version == (3, 11)
     assert seen.sysctl == {"net.ipv4.ip_forward": "0", "net.ipv4.ping_group_range": "1 0"}
-    assert seen.service == facts.Service(False, False, False, None)
+    assert seen.service == Service()
     port = seen.interface("eth0")
     assert port.up
     assert port.carrier
