@@ -7,7 +7,7 @@ would do next time), *applied* (what it did), and what the *kernel* has. All thr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
@@ -140,6 +140,7 @@ class Facts:
     setters: dict[str, tuple[str, ...]] = field(factory=dict)  # files that ask for a sysctl, by key
     kept: dict[str, str] = field(factory=dict)  # what our sysctl file asks for, by key
     programs: dict[str, str] = field(factory=dict)  # paths by name
+    exporter_asked: bool = True  # whether it was asked what the exporter needs
 
     def interface(self, name: str | None, mac: str | None = None) -> Interface | None:
         """The interface of that MAC address if one is given, else of that name."""
@@ -207,17 +208,20 @@ def script(
     folder: str,
     kept: str,
     permit: str,
+    exporter: bool = True,
 ) -> str:
     """The facts script: profiles with these UUIDs, files at these paths, listeners on `port`.
 
     `private` are those files that only root can read. `folder` is ours alone, `kept` is our sysctl
     file. `permit` is an argument with which sudo allows basename(1) to whom it allows all that
-    setup does.
+    setup does. Without `exporter` it leaves out what only the exporter depends on.
     """
-    system = _system_script(
-        list(files), set(private), port, folder=folder, kept=kept, permit=permit
-    )
-    return lines([network_script(uuids), system])
+    parts = [network_script(uuids), _settings_script(kept=kept, permit=permit)]
+    if exporter:
+        parts.append(_system_script(list(files), set(private), port, folder=folder))
+    else:
+        parts.append(_files_script([kept]))
+    return lines(parts)
 
 
 def network_script(uuids: Iterable[str]) -> str:
@@ -229,30 +233,29 @@ def network_script(uuids: Iterable[str]) -> str:
             'echo @@ssh; echo "$SSH_CONNECTION"',
             "echo @@addresses; ip -j addr",
             "echo @@routes; ip -j -4 route show table main",
-            "devices=$(nmcli -t -f DEVICE,TYPE,STATE device 2>/dev/null) && echo @@nm-running",
-            'echo @@devices; echo "$devices"',
-            "echo @@connections; nmcli -t -f UUID,TYPE,DEVICE,NAME connection",
-            f"for uuid in {command(*uuids)}; do",
-            f"  path=$(busctl call {NM} {NM_PATH}/Settings {NM}.Settings"
-            " GetConnectionByUuid s $uuid 2>/dev/null) || continue",
-            '  path=${path#*\\"}; path=${path%\\"}',
+            # Each process counts: six nodes are often six small machines. The D-Bus paths, which
+            # no colon is in, save asking for them one by one.
+            "devices=$(nmcli -t -f DBUS-PATH,DEVICE,TYPE,STATE device 2>/dev/null) && "
+            "echo @@nm-running",
+            "connections=$(nmcli -t -f DBUS-PATH,UUID,TYPE,DEVICE,NAME connection)",
+            "behind() { while IFS= read -r one; do printf '%s\\n' \"${one#*:}\"; done; }",
+            "each() { printf '%s\\n' \"$1\"; }",
+            'echo @@devices; each "$devices" | behind',
+            'echo @@connections; each "$connections" | behind',
+            f"wanted={quote(' '.join(['', *uuids, '']))}",
+            'each "$connections" | while IFS=: read -r path uuid _; do',
+            '  case "$wanted" in *" ${uuid:-none} "*) ;; *) continue ;; esac',
             f'  echo "@@stored $uuid"; {call} "$path" {NM}.Settings.Connection GetSettings',
             "done",
-            'echo "$devices" | while IFS=: read -r device kind state; do',
+            'each "$devices" | while IFS=: read -r path device kind state; do',
             '  case "$kind:$state" in ethernet:connected*) ;; *) continue ;; esac',
-            f'  path=$(busctl call {NM} {NM_PATH} {NM} GetDeviceByIpIface s "$device"'
-            " 2>/dev/null) || continue",
-            '  path=${path#*\\"}; path=${path%\\"}',
             f'  echo "@@applied $device"; {call} "$path" {NM}.Device GetAppliedConnection u 0',
             "done",
         ]
     )
 
 
-def _system_script(
-    files: list[str], private: set[str], port: int, *, folder: str, kept: str, permit: str
-) -> str:
-    public = [path for path in files if path not in private]
+def _settings_script(*, kept: str, permit: str) -> str:
     return lines(
         [
             "echo @@sudo; if [ $(id -u) = 0 ]; then echo yes; else "
@@ -267,14 +270,20 @@ def _system_script(
                 for key, pattern in SYSCTLS.items()
             ),
             f"echo @@kept; cat {quote(kept)} 2>/dev/null",
+        ]
+    )
+
+
+def _system_script(files: list[str], private: set[str], port: int, *, folder: str) -> str:
+    return lines(
+        [
             f"echo @@folder; find {quote(folder)} 2>/dev/null",
             f"echo @@programs; for one in {command(*PROGRAMS)}; do command -v $one; done",
             "echo @@python; python3 -c "
             "'import sys; print(sys.executable, *sys.version_info[:2], sep=\"\\n\")' 2>/dev/null",
             "echo @@systemd; systemctl --version",
             "echo @@clock; date +%s",
-            f"echo @@files; stat -c '%Y %a %u %n' {command(*files)} 2>/dev/null",
-            f"echo @@sha256; sha256sum {command(*public)} 2>/dev/null",
+            _files_script(files, private),
             *(_as_root(command("sha256sum", path)) for path in files if path in private),
             f"unit=$(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload,MainPID {UNIT})",
             'echo @@unit; echo "$unit"',
@@ -282,6 +291,16 @@ def _system_script(
             'echo @@started; [ "${pid:-0}" = 0 ] || { ps -o etimes= -p "$pid"; date +%s; }',
             f"echo @@listening; ss -Hltn {quote(f'( sport = :{port} )')}",
             "true",
+        ]
+    )
+
+
+def _files_script(files: list[str], private: Collection[str] = ()) -> str:
+    public = [path for path in files if path not in private]
+    return lines(
+        [
+            f"echo @@files; stat -c '%Y %a %u %n' {command(*files)} 2>/dev/null",
+            f"echo @@sha256; sha256sum {command(*public)} 2>/dev/null",
         ]
     )
 
@@ -346,6 +365,7 @@ def parse(text: str) -> Facts:
             },
             kept=_settings(found.get(("kept", ""), "")),
             programs={path.rpartition("/")[2]: path for path in words("programs")},
+            exporter_asked=("python", "") in found,
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise FactsError(

@@ -36,7 +36,7 @@ class LinuxSystem:
     def _wanted(self) -> Wanted:
         return wanted(self.cluster, self.node)
 
-    def facts_script(self, *, only_network: bool = False) -> str:
+    def facts_script(self, *, only_network: bool = False, exporter: bool = True) -> str:
         """See System."""
         if only_network:
             return _facts.network_script(self.wanted.uuids)
@@ -48,6 +48,7 @@ class LinuxSystem:
             folder=DIRECTORY,
             kept=SYSCTL_FILE,
             permit=sudoers.permit_words(self.wanted)[1],
+            exporter=exporter,
         )
 
     def state(self, out: str) -> LinuxState:
