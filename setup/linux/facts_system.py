@@ -6,7 +6,7 @@ Files, kernel settings, services, the rules that keep segments apart, and static
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 
 from attrs import frozen
@@ -79,6 +79,7 @@ class Places:
 
     `permit` is an argument with which sudo allows basename(1) to whom it allows all that setup
     does. `enforced`: whether the rules that keep segments apart are looked for in any case.
+    Without the `exporter`, what it alone depends on is left out.
     """
 
     files: tuple[str, ...]
@@ -88,12 +89,12 @@ class Places:
     kept: str
     permit: str
     enforced: bool = False
+    exporter: bool = True
 
 
 def system_script(places: Places) -> str:
     """The part of the facts script that tells of everything but the network."""
-    files, private = places.files, places.private
-    public = [path for path in files if path not in private]
+    network = (places.kept, fence.RULES, fence.UNIT_FILE)
     return lines(
         [
             "echo @@sudo; if [ $(id -u) = 0 ]; then echo yes; else "
@@ -108,37 +109,57 @@ def system_script(places: Places) -> str:
                 for key, pattern in SYSCTLS.items()
             ),
             f"echo @@kept; cat {quote(places.kept)} 2>/dev/null",
-            f"echo @@folder; find {quote(places.folder)} 2>/dev/null",
             f"echo @@programs; for one in {command(*PROGRAMS)}; do command -v $one; done",
-            "echo @@python; python3 -c "
-            "'import sys; print(sys.executable, *sys.version_info[:2], sep=\"\\n\")' 2>/dev/null",
-            "echo @@systemd; systemctl --version",
-            "echo @@clock; date +%s",
-            f"echo @@files; stat -c '%Y %a %u %n' {command(*files)} 2>/dev/null",
-            f"echo @@sha256; sha256sum {command(*public)} 2>/dev/null",
-            *(_as_root(command("sha256sum", path)) for path in files if path in private),
-            f"unit=$(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload,MainPID {UNIT})",
-            'echo @@unit; echo "$unit"',
-            "pid=${unit#*MainPID=}; pid=${pid%%[!0-9]*}",
-            'echo @@started; [ "${pid:-0}" = 0 ] || { ps -o etimes= -p "$pid"; date +%s; }',
-            f"echo @@listening; ss -Hltn {quote(f'( sport = :{places.port} )')}",
-            _fence_script(enforced=places.enforced),
-            f"echo @@static; cat {quote(neighbours.FILE)} 2>/dev/null",
-            "echo @@permanent; ip -j -4 neigh show nud permanent 2>/dev/null",
+            _exporter_script(places) if places.exporter else _files_script(network),
+            _fence_script(places),
             "true",
         ]
     )
 
 
-def _fence_script(*, enforced: bool) -> str:
-    """Only root sees rules, so nobody is asked for them who needs none and has none."""
-    either = f"[ -e {quote(fence.RULES)} ] || [ -e {quote(fence.UNIT_FILE)} ]"
+def _exporter_script(places: Places) -> str:
     return lines(
         [
-            "echo @@fence; systemctl show -p ActiveState,UnitFileState,NeedDaemonReload "
-            f"{fence.UNIT}",
-            "true" if enforced else f"{either}" + " && \\",
-            "{",
+            f"echo @@folder; find {quote(places.folder)} 2>/dev/null",
+            "echo @@python; python3 -c "
+            "'import sys; print(sys.executable, *sys.version_info[:2], sep=\"\\n\")' 2>/dev/null",
+            "echo @@systemd; systemctl --version",
+            "echo @@clock; date +%s",
+            _files_script(places.files, places.private),
+            f"unit=$(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload,MainPID {UNIT})",
+            'echo @@unit; echo "$unit"',
+            "pid=${unit#*MainPID=}; pid=${pid%%[!0-9]*}",
+            'echo @@started; [ "${pid:-0}" = 0 ] || { ps -o etimes= -p "$pid"; date +%s; }',
+            f"echo @@listening; ss -Hltn {quote(f'( sport = :{places.port} )')}",
+            f"echo @@static; cat {quote(neighbours.FILE)} 2>/dev/null",
+            "echo @@permanent; ip -j -4 neigh show nud permanent 2>/dev/null",
+        ]
+    )
+
+
+def _files_script(files: Collection[str], private: Collection[str] = ()) -> str:
+    public = [path for path in files if path not in private]
+    return lines(
+        [
+            f"echo @@files; stat -c '%Y %a %u %n' {command(*files)} 2>/dev/null",
+            f"echo @@sha256; sha256sum {command(*public)} 2>/dev/null",
+            *(_as_root(command("sha256sum", path)) for path in private),
+        ]
+    )
+
+
+def _fence_script(places: Places) -> str:
+    """Only root sees rules, so nobody is asked for them who needs none and has none."""
+    either = f"[ -e {quote(fence.RULES)} ] || [ -e {quote(fence.UNIT_FILE)} ]"
+    unit = (
+        f"echo @@fence; systemctl show -p ActiveState,UnitFileState,NeedDaemonReload {fence.UNIT}"
+    )
+    always = places.enforced or places.exporter
+    return lines(
+        [
+            *([unit] if always else ()),
+            "{" if places.enforced else f"{{ {either}; }} && {{",
+            *(() if always else [f"  {unit}"]),
             f"  echo @@fence-live; {_as_root(command(*fence.live()))}",
             f"  echo @@fence-made; {_as_root(command(*fence.made()))}",
             "}",

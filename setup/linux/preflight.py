@@ -18,8 +18,7 @@ def refusals(wanted: Wanted, facts: Facts) -> list[str]:
     """One line for each reason; empty when the plan may be carried out."""
     return [
         *_sudo(wanted, facts),
-        *_python(facts),
-        *_systemd(facts),
+        *(_needs(facts) if facts.exporter_asked else ()),
         *_network_manager(facts),
         *_nft(wanted, facts),
         *(line for link in wanted.links for line in _port(link, facts)),
@@ -42,6 +41,12 @@ def _sudo(wanted: Wanted, facts: Facts) -> Iterator[str]:
             f"`smolmon setup --sudoers {wanted.node}` prints, or everything: on the node, as an "
             f"administrator: echo '{line}' | sudo tee /etc/sudoers.d/smolmon"
         )
+
+
+def _needs(facts: Facts) -> Iterator[str]:
+    """What the exporter needs; a network does without."""
+    yield from _python(facts)
+    yield from _systemd(facts)
 
 
 def _python(facts: Facts) -> Iterator[str]:

@@ -25,6 +25,10 @@ from smolmon.setup.linux.service import DIRECTORY, LEFTOVERS, PATHS, PRIVATE, SY
 from smolmon.setup.linux.wanted import ETHERNET, PREFIX, Wanted
 from smolmon.setup.steps import Plan
 
+# Words and operators of our own lines of shell. shlex goes through them character by character,
+# which takes longer than all the rest that is done before a node is asked.
+_TOKEN = re.compile(r"""[();<>|&]+|(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s();<>|&'"\\])+""")
+_QUOTED = re.compile(r"""['"\\]""")
 # What the kernel starts with (ip-sysctl.rst, icmp(7)).
 DEFAULTS = {"net.ipv4.ip_forward": "0", "net.ipv4.ping_group_range": "1 0"}
 # Stand-ins for what is known only later, as sudoers patterns. None can match a space: a `*` would.
@@ -65,7 +69,8 @@ def permit_words(wanted: Wanted) -> list[str]:
 def commands(wanted: Wanted, facts: Facts) -> list[list[str]]:
     """All that setup may run as root on a node of these facts, each once."""
     user = evolve(facts, uid=facts.uid or 1)  # root's plans hold no sudo to look for
-    texts = [text for made in _plans(wanted, user) for text in _texts(made)]
+    # Each once: most of them are in several plans, and reading one takes its time.
+    texts = dict.fromkeys(text for made in _plans(wanted, user) for text in _texts(made))
     found = [words for text in texts for words in as_root(text)]
     found += [
         nmcli.checkpoint_create("SECONDS"),
@@ -87,9 +92,9 @@ def journal() -> list[str]:
 
 def as_root(text: str) -> Iterator[list[str]]:
     """The commands behind each `sudo -n` in a line of shell."""
-    lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    tokens = list(lexer)
+    tokens = [
+        shlex.split(token)[0] if _QUOTED.search(token) else token for token in _TOKEN.findall(text)
+    ]
     for at, token in enumerate(tokens):
         if token == "sudo" and tokens[at + 1 : at + 2] == ["-n"]:  # noqa: S105
             rest = tokens[at + 2 :]

@@ -37,7 +37,7 @@ class LinuxSystem:
     def _wanted(self) -> Wanted:
         return wanted(self.cluster, self.node)
 
-    def facts_script(self, *, only_network: bool = False) -> str:
+    def facts_script(self, *, only_network: bool = False, exporter: bool = True) -> str:
         """See System."""
         if only_network:
             return _facts.network_script(self.wanted.uuids)
@@ -51,6 +51,7 @@ class LinuxSystem:
                 kept=SYSCTL_FILE,
                 permit=sudoers.permit_words(self.wanted)[1],
                 enforced=self.wanted.fence is not None,
+                exporter=exporter,
             ),
         )
 

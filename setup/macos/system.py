@@ -43,8 +43,12 @@ class MacSystem:
     def _wanted(self) -> Wanted:
         return wanted(self.cluster, self.node)
 
-    def facts_script(self, *, only_network: bool = False) -> str:
-        """See System. `only_network`: without what Plan.network does not depend on."""
+    def facts_script(self, *, only_network: bool = False, exporter: bool = True) -> str:
+        """See System. `only_network`: without what Plan.network does not depend on.
+
+        What only the exporter depends on takes no time worth leaving it out.
+        """
+        del exporter
         if only_network:
             return asking.network_script()
         kinds = [link.kind for link in self.wanted.links]
