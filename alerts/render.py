@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import os
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 from attrs import field, frozen
 
-from smolmon.alerts.notify import alertmanager
+from smolmon.alerts.notify import HERE, alertmanager
+from smolmon.alerts.notify_text import FILE, TEMPLATES
 from smolmon.alerts.speed import duration, interval, scale_rules
 from smolmon.cluster import Cluster, derive
+from smolmon.cluster.notify import DEFAULT_LOCAL
 
 HEADER = "# Written by smolmon render. Changes are lost when it writes again.\n"
-DEFAULT_WEBHOOK = "http://127.0.0.1:9099/"
 ALERTMANAGER = "127.0.0.1:9093"
 MAX_SPEED = 1000.0
 
@@ -62,14 +63,22 @@ def check_webhook(url: str) -> str:
     except ValueError:
         usable = False
     if not usable or not url.isprintable() or " " in url:
-        raise RenderError(f"--webhook: {url!r} is not a URL such as {DEFAULT_WEBHOOK}")
+        raise RenderError(f"--webhook: {url!r} is not a URL such as {DEFAULT_LOCAL}")
     return url
 
 
 def render(
-    cluster: Cluster, trust: Trust, speed: float = 1.0, webhook: str = DEFAULT_WEBHOOK
+    cluster: Cluster,
+    trust: Trust,
+    speed: float = 1.0,
+    webhook: str | None = None,
+    secrets: PurePath = HERE,
 ) -> dict[str, str]:
-    """Every file's text, by its path below the output folder; what others name comes first."""
+    """Every file's text, by its path below the output folder; what others name comes first.
+
+    Notifications go to `webhook` alone, or else to the cluster file's receivers, whose files of
+    secrets Alertmanager finds at `secrets` where their paths are relative.
+    """
     texts = {f"{RULES}/{name}": rules(text, speed) for name, text in shipped_rules().items()}
     return texts | {
         f"{TLS}/authority.crt": trust.authority,
@@ -77,7 +86,10 @@ def render(
         f"{TLS}/prometheus.key": trust.key,
         "prometheus/targets/smolmon.json": targets(cluster),
         "prometheus/prometheus.yml": prometheus(cluster, speed),
-        "alertmanager/alertmanager.yml": _dump(alertmanager(speed, webhook)),
+        f"alertmanager/{FILE}": TEMPLATES,
+        "alertmanager/alertmanager.yml": _dump(
+            alertmanager(speed, cluster.notify, webhook, secrets)
+        ),
     }
 
 

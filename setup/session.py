@@ -30,6 +30,7 @@ from smolmon.setup.report import (
 )
 from smolmon.setup.rollout import rollout
 from smolmon.setup.saved import Saved, SavedError, differences, digest, write
+from smolmon.setup.silence import silenced
 from smolmon.setup.ssh import Runner, SshError, connections
 from smolmon.setup.steps import Plan
 from smolmon.setup.survey import Job, Survey, survey
@@ -236,7 +237,8 @@ async def _carried_out(
             report.update(changed=[], failed=[], checks=[], unreachable=[])
             return 0
     order = waves(cluster, destination.behind(found.ways), destination.here(found.ways))
-    failed = await rollout(targets, order, say, complain, request.confirm_within)
+    with silenced(cluster, changing, say):
+        failed = await rollout(targets, order, say, complain, request.confirm_within)
     report["changed"] = [name for name in changing if name not in failed]
     report["failed"] = list(failed.values())
     if request.remove:

@@ -17,6 +17,7 @@ COMMANDS = {
     "verify": ("smolmon.commands.verify", "verify", "Compare expected with seen, from every node."),
     "exporter": ("smolmon.commands.exporter", "exporter", "Run this node's exporter."),
     "render": ("smolmon.commands.render", "render", "Write the monitor's configuration."),
+    "notify": ("smolmon.commands.notify", "notify", "Try the receivers of notifications."),
     "bandwidth": ("smolmon.commands.bandwidth", "bandwidth", "Measure what the links carry."),
     "lab": ("smolmon.commands.lab", "lab", "The emulated cluster."),
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import click
 
+from smolmon.alerts.notify_secrets import notes
 from smolmon.alerts.render import (
-    DEFAULT_WEBHOOK,
     HEADER,
     RenderError,
     Trust,
@@ -37,11 +37,17 @@ from smolmon.setup.trust import TrustError
 @click.option(
     "--webhook",
     metavar="URL",
-    default=DEFAULT_WEBHOOK,
-    show_default=True,
-    help="Where Alertmanager posts notifications.",
+    help="Post notifications here alone, whatever the cluster file says under `notify`.",
 )
-def render(directory: str, cluster_file: str, speed: str, webhook: str) -> None:
+@click.option(
+    "--secrets",
+    metavar="DIR",
+    help="Where Alertmanager sees the cluster file's folder, for files of secrets whose paths are "
+    "relative: the mount point, in a container.  [default: that folder]",
+)
+def render(
+    directory: str, cluster_file: str, speed: str, webhook: str | None, secrets: str | None
+) -> None:
     """Write the monitor's configuration.
 
     DIR gets prometheus/ (prometheus.yml, rules, targets, tls), alertmanager/ (alertmanager.yml) and
@@ -49,12 +55,16 @@ def render(directory: str, cluster_file: str, speed: str, webhook: str) -> None:
     it is for the user that Prometheus runs as, alone.
     """
     try:
-        factor, url = parse_speed(speed), check_webhook(webhook)
+        factor = parse_speed(speed)
+        url = None if webhook is None else check_webhook(webhook)
         cluster = load_cluster(cluster_file)
         grafana = provisioning.texts(cluster, HEADER, duration(interval(factor)))
-        texts = texts_of(cluster, trust_of(cluster), factor, url)
+        home = Path(cluster_file).resolve().parent
+        texts = texts_of(cluster, trust_of(cluster), factor, url, PurePath(secrets or home))
         for path in write(Path(directory), texts | grafana):
             click.echo(path)
+        for line in notes(cluster.notify, home) if url is None else ():
+            click.echo(line, err=True)
     except (RenderError, TrustError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)

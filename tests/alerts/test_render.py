@@ -33,6 +33,7 @@ FILES = {
     "prometheus/prometheus.yml",
     "prometheus/targets/smolmon.json",
     "alertmanager/alertmanager.yml",
+    "alertmanager/smolmon.tmpl",
     *(f"prometheus/rules/{name}" for name in shipped_rules()),
     *provisioning.texts(load(EXAMPLE), HEADER, "5s"),
 }
@@ -168,8 +169,8 @@ def test_every_node_is_a_target_at_its_management_address() -> None:
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [
-        (["alertname=SmolmonForwardingDisabled", "class=cause", "severity=critical"], "smolmon"),
-        (["alertname=SmolmonServerUnreachable", "class=symptom", "severity=critical"], "smolmon"),
+        (["alertname=SmolmonForwardingDisabled", "class=cause", "severity=critical"], "local"),
+        (["alertname=SmolmonServerUnreachable", "class=symptom", "severity=critical"], "local"),
         (["alertname=SmolmonExplained", "class=explained", "severity=none"], "null"),
         (["alertname=Watchdog", "class=meta", "severity=none"], "null"),
     ],
