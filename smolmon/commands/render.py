@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from smolmon.alerts.prometheus import Names, interval, monitor_of, prometheus_of
 from smolmon.alerts.render import (
     DEFAULT_WEBHOOK,
     HEADER,
@@ -17,16 +19,24 @@ from smolmon.alerts.render import (
     write,
 )
 from smolmon.alerts.render import render as texts_of
-from smolmon.alerts.speed import duration, interval
+from smolmon.alerts.speed import duration
 from smolmon.cluster import Cluster
-from smolmon.commands.options import cluster_option, load_cluster
+from smolmon.commands.options import clusters_option, load_cluster
 from smolmon.dashboards import provisioning
 from smolmon.setup.trust import TrustError
+
+# What docker-compose.yml calls its services.
+IN_COMPOSE = Names("http://prometheus:9090", "http://alertmanager:9093", data="/prometheus")
 
 
 @click.command()
 @click.argument("directory", metavar="DIR")
-@cluster_option
+@clusters_option
+@click.option(
+    "--compose",
+    is_flag=True,
+    help="For the containers of docker-compose.yml, which `smolmon up` starts.",
+)
 @click.option(
     "--speed",
     metavar="N",
@@ -41,23 +51,48 @@ from smolmon.setup.trust import TrustError
     show_default=True,
     help="Where Alertmanager posts notifications.",
 )
-def render(directory: str, cluster_file: str, speed: str, webhook: str) -> None:
+def render(
+    directory: str, cluster_files: Sequence[str], compose: bool, speed: str, webhook: str
+) -> None:
     """Write the monitor's configuration.
 
     DIR gets prometheus/ (prometheus.yml, rules, targets, tls), alertmanager/ (alertmanager.yml) and
-    grafana/ (provisioning: data source, folder, boards). tls/prometheus.key opens every exporter:
-    it is for the user that Prometheus runs as, alone.
+    grafana/ (provisioning: data source, folder, boards). tls/CLUSTER/prometheus.key opens every
+    exporter: it is for the user that Prometheus runs as, alone.
+
+    Give --cluster several times to watch several clusters with one Prometheus. DIR then holds
+    those and no others.
     """
+    names = IN_COMPOSE if compose else Names()
     try:
         factor, url = parse_speed(speed), check_webhook(webhook)
-        cluster = load_cluster(cluster_file)
-        grafana = provisioning.texts(cluster, HEADER, duration(interval(factor)))
-        texts = texts_of(cluster, trust_of(cluster), factor, url)
-        for path in write(Path(directory), texts | grafana):
+        clusters = [load_cluster(file) for file in cluster_files]
+        for path in written(Path(directory), texts(clusters, factor, url, names)):
             click.echo(path)
     except (RenderError, TrustError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
+
+
+def written(directory: Path, texts: dict[str, str]) -> list[Path]:
+    """Write `texts` below `directory`, and take away what earlier runs wrote beyond them.
+
+    The files' paths. Raises RenderError.
+    """
+    paths = write(directory, texts)
+    for path in provisioning.stale(directory, paths):
+        path.unlink(missing_ok=True)
+    return paths
+
+
+def texts(clusters: Sequence[Cluster], speed: float, webhook: str, names: Names) -> dict[str, str]:
+    """Every file's text, by its path below the output folder. Raises RenderError, TrustError."""
+    first, *others = clusters
+    more = {cluster: trust_of(cluster) for cluster in others}
+    monitor = texts_of(first, trust_of(first), speed, webhook, others=more, names=names)
+    declared = monitor_of(clusters)
+    every, url = duration(interval(declared, speed)), prometheus_of(declared, names)
+    return monitor | provisioning.texts(clusters, HEADER, every, url, names.long_term)
 
 
 def trust_of(cluster: Cluster) -> Trust:
