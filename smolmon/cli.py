@@ -18,6 +18,8 @@ COMMANDS = {
     "exporter": ("smolmon.commands.exporter", "exporter", "Run this node's exporter."),
     "render": ("smolmon.commands.render", "render", "Write the monitor's configuration."),
     "notify": ("smolmon.commands.notify", "notify", "Try the receivers of notifications."),
+    "up": ("smolmon.commands.up", "up", "Start the monitor in containers."),
+    "down": ("smolmon.commands.up", "down", "Stop the monitor's containers."),
     "bandwidth": ("smolmon.commands.bandwidth", "bandwidth", "Measure what the links carry."),
     "lab": ("smolmon.commands.lab", "lab", "The emulated cluster."),
 }
