@@ -18,6 +18,11 @@ COMMANDS = {
     "exporter": ("smolmon.commands.exporter", "exporter", "Run this node's exporter."),
     "render": ("smolmon.commands.render", "render", "Write the monitor's configuration."),
     "bandwidth": ("smolmon.commands.bandwidth", "bandwidth", "Measure what the links carry."),
+    "doctor": (
+        "smolmon.commands.doctor",
+        "doctor",
+        "Name the active causes, and the repair.",
+    ),
     "lab": ("smolmon.commands.lab", "lab", "The emulated cluster."),
 }
 
