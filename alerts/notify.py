@@ -28,6 +28,13 @@ ISOLATION = 'alertname="SmolmonIsolationBroken"'
 # Only `smolmon notify test` sets this label: RECEIVER/UNIQUE, for one receiver alone.
 TEST_LABEL = "smolmon_test"
 HERE = PurePath()
+INHIBIT_RULES: list[dict[str, list[str]]] = [
+    {
+        "source_matchers": ['alertname="SmolmonExplained"'],
+        "target_matchers": ['class="symptom"'],
+        "equal": ["cluster", "node", "probe", "target"],
+    }
+]
 # A heartbeat must never skip a turn because the last one is not quite long enough ago.
 BARELY = 0.9
 
@@ -57,13 +64,7 @@ def alertmanager(
                 *_told(notify, speed),
             ],
         },
-        "inhibit_rules": [
-            {
-                "source_matchers": ['alertname="SmolmonExplained"'],
-                "target_matchers": ['class="symptom"'],
-                "equal": ["cluster", "node", "probe", "target"],
-            }
-        ],
+        "inhibit_rules": INHIBIT_RULES,
         "templates": [FILE],
         "receivers": receivers(notify, folder),
     }

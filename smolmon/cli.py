@@ -21,6 +21,11 @@ COMMANDS = {
     "up": ("smolmon.commands.up", "up", "Start the monitor in containers."),
     "down": ("smolmon.commands.up", "down", "Stop the monitor's containers."),
     "bandwidth": ("smolmon.commands.bandwidth", "bandwidth", "Measure what the links carry."),
+    "doctor": (
+        "smolmon.commands.doctor",
+        "doctor",
+        "Name the active causes, and the repair.",
+    ),
     "lab": ("smolmon.commands.lab", "lab", "The emulated cluster."),
 }
 
