@@ -17,6 +17,7 @@ COMMANDS = {
     "verify": ("smolmon.commands.verify", "verify", "Compare expected with seen, from every node."),
     "exporter": ("smolmon.commands.exporter", "exporter", "Run this node's exporter."),
     "render": ("smolmon.commands.render", "render", "Write the monitor's configuration."),
+    "status": ("smolmon.commands.status", "status", "Show live what the cluster does."),
     "bandwidth": ("smolmon.commands.bandwidth", "bandwidth", "Measure what the links carry."),
     "lab": ("smolmon.commands.lab", "lab", "The emulated cluster."),
 }
