@@ -17,6 +17,7 @@ COMMANDS = {
     "verify": ("smolmon.commands.verify", "verify", "Compare expected with seen, from every node."),
     "exporter": ("smolmon.commands.exporter", "exporter", "Run this node's exporter."),
     "render": ("smolmon.commands.render", "render", "Write the monitor's configuration."),
+    "status": ("smolmon.commands.status", "status", "Show live what the cluster does."),
     "notify": ("smolmon.commands.notify", "notify", "Try the receivers of notifications."),
     "up": ("smolmon.commands.up", "up", "Start the monitor in containers."),
     "down": ("smolmon.commands.up", "down", "Stop the monitor's containers."),

@@ -256,6 +256,7 @@ def test_killed_in_the_middle_of_the_system_the_next_run_goes_on(lab: Lab) -> No
     assert planned(lab) == {}
 
 
+@pytest.mark.xfail(strict=True, reason="this route does not shut the controller out of a Mac yet")
 def test_a_plan_that_shuts_the_controller_out_takes_itself_back(lab: Lab) -> None:
     setup(lab, "--yes")
     before = network(lab, "right")
