@@ -142,7 +142,8 @@ def _measured(path: Path, found: Mapping[str, list[Sample]]) -> Path:
     """`path` with what the samples of each of _METRICS say."""
     ups, rtts, thresholds, losses, rates, expected, ended = (found[name] for name in _METRICS)
     rtt = max((s.value for s in rtts), default=None)
-    loss = max((s.value for s in losses), default=None)
+    # rate() extrapolates requests and replies apart: their difference may be a little below none.
+    loss = max((min(max(s.value, 0.0), 1.0) for s in losses), default=None)
     slow = _beyond(rtts, thresholds, ("node", "probe", "link"))
     short = _beyond(expected, rates, ("node", "link"))
     rate = max((s.value for s in rates), default=None)

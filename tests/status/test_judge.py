@@ -100,6 +100,16 @@ def test_slow_lossy_and_narrow_links_are_degraded() -> None:
         assert set(states.values()) == {State.OK}
 
 
+def test_no_loss_is_less_than_none() -> None:
+    """rate() extrapolates two counters apart: more replies than requests is what it may say."""
+    rows = [
+        Sample(s.name, s.labels, -0.01 if s.name == LOSS else s.value, NOW)
+        for s in samples(guide())
+    ]
+    losses = {link.loss for link in picture(guide(), seen(rows)).links}
+    assert losses - {None} == {0.0}
+
+
 def test_without_rules_only_reach_is_judged() -> None:
     cluster = guide()
     assert picture(cluster, seen(samples(cluster), rules=False)).verdict.word is Word.READY
