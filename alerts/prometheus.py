@@ -147,19 +147,8 @@ def targets(cluster: Cluster) -> str:
     groups = [
         {
             "targets": [f"{node.management}:{cluster.exporter_port}"],
-            "labels": _labels(cluster, node.name),
+            "labels": derive.labels(cluster, node.name),
         }
         for node in cluster.nodes
     ]
     return json.dumps(groups, indent=2) + "\n"
-
-
-def _labels(cluster: Cluster, node: str) -> dict[str, str]:
-    labels = {"cluster": cluster.name, "node": node, "role": derive.role(cluster, node)}
-    home = derive.home(cluster, node)
-    gateway = derive.gateway_of(cluster, home.name) if home else None
-    if gateway:
-        labels["gateway"] = gateway
-    if home:
-        labels["segment"] = home.name
-    return labels

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import define, field
 
-from smolmon.cluster import Cluster
-from smolmon.observe.exporters import labels_of
+from smolmon.cluster import Cluster, derive
 from smolmon.observe.sample import Sample
 
 Labels = Mapping[str, str]
@@ -75,7 +74,7 @@ def world(
         for sample in some:
             made.by_name[sample.name].append(sample)
     for name in names:
-        labels = {"job": "smolmon", **labels_of(cluster, name)}
+        labels = {"job": "smolmon", **derive.labels(cluster, name)}
         made.by_name["up"].append(Sample("up", labels, float(name in up), now))
     return made
 

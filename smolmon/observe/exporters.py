@@ -86,17 +86,6 @@ def tls(credentials: Credentials) -> ssl.SSLContext:
     return context
 
 
-def labels_of(cluster: Cluster, node: str) -> dict[str, str]:
-    """The labels that the scrape configuration attaches to all that `node` says."""
-    home = derive.home(cluster, node)
-    labels = {"cluster": cluster.name, "node": node, "role": derive.role(cluster, node)}
-    if home and (gateway := derive.gateway_of(cluster, home.name)):
-        labels["gateway"] = gateway
-    if home:
-        labels["segment"] = home.name
-    return labels
-
-
 def read(text: str, labels: Mapping[str, str], at: float) -> tuple[Sample, ...]:
     """The samples of an exposition, with `labels` added. Raises ValueError.
 
@@ -121,7 +110,9 @@ def _scrape(cluster: Cluster, node: Node, context: ssl.SSLContext, timeout: floa
     url = f"https://{node.management}:{cluster.exporter_port}/metrics"
     try:
         body = fetch.get(url, timeout, context)
-        return Scrape(node.name, read(body.decode(), labels_of(cluster, node.name), time.time()))
+        return Scrape(
+            node.name, read(body.decode(), derive.labels(cluster, node.name), time.time())
+        )
     except ObserveError as error:
         why = next((w for kind, w in _WHY if isinstance(error, kind)), Why.ANSWER)
         return Scrape(node.name, (), why, str(error))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from smolmon.cluster import Cluster
+from smolmon.cluster import Cluster, derive
 from smolmon.observe import exporters
 from smolmon.observe.exporters import Credentials, Scrape
 from smolmon.observe.prometheus import Prometheus
@@ -94,7 +94,7 @@ class _Exporters:
         for name, scrape in now.items():
             samples += [s for s in scrape.samples if s.name in GAUGES]
             samples += between(before[name].samples, scrape.samples)
-            labels = exporters.labels_of(self._cluster, name)
+            labels = derive.labels(self._cluster, name)
             samples.append(Sample(UP, labels, 0.0 if scrape.why else 1.0, time.time()))
             if scrape.why:
                 samples += self._answered(name)
@@ -116,5 +116,5 @@ class _Exporters:
 
     def _answered(self, node: str) -> list[Sample]:
         times = [at for at, scrapes in self._kept if not scrapes[node].why]
-        labels = exporters.labels_of(self._cluster, node)
+        labels = derive.labels(self._cluster, node)
         return [Sample(ANSWERED, labels, max(times), max(times))] if times else []

@@ -7,6 +7,7 @@ import yaml
 from attrs import evolve
 
 from smolmon.alerts.render import shipped_rules
+from smolmon.cluster import derive
 from smolmon.doctor.answers import UnansweredError, answer
 from smolmon.doctor.by_exporters import judged
 from smolmon.doctor.causes import NEED_HISTORY, prepare
@@ -15,7 +16,7 @@ from smolmon.doctor.rules import EXPLAINS, SILENT, alerting
 from smolmon.doctor.template import TemplateError, fill
 from smolmon.doctor.texts import finding
 from smolmon.doctor.world import World
-from smolmon.observe.exporters import Scrape, Why, labels_of
+from smolmon.observe.exporters import Scrape, Why
 from smolmon.observe.sample import ObserveError, Sample
 from tests.alerts.scenarios import GUIDE, ROOT, SCENARIOS
 
@@ -26,7 +27,7 @@ def scrapes(scenario):
     """What asking the exporters of such a cluster gives."""
     found = {}
     for node in scenario.cluster.nodes:
-        labels = labels_of(scenario.cluster, node.name)
+        labels = derive.labels(scenario.cluster, node.name)
         samples = tuple(
             Sample(s.name, {**s.labels, **labels}, float(s.value), NOW)
             for s in scenario.metrics(node.name)

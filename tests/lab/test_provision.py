@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.lab.client import ROOT, Lab, refuse_to_replace_a_lab, smolmon, until
+from tests.lab.client import Lab, refuse_to_replace_a_lab, setup, smolmon, until, write
 
 CLUSTER = """\
 cluster: small
@@ -111,26 +110,6 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 OWNER = ("nmcli", "connection", "add", "type", "ethernet", "con-name", "owner", "ifname")
-
-
-def write(lab: Lab, node: str, path: str, text: str) -> None:
-    """A file on a machine."""
-    subprocess.run(
-        [sys.executable, "-m", "smolmon", "lab", "exec", node, "--", "tee", path],
-        cwd=ROOT,
-        input=text,
-        text=True,
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
-
-
-def setup(lab: Lab, *arguments: str, code: int = 0) -> str:
-    """Everything that `smolmon setup` on the controller says."""
-    done = lab.run("controller", "smolmon", "setup", *arguments, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def planned(lab: Lab) -> dict[str, list[str]]:

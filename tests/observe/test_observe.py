@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smolmon.alerts.render import targets
-from smolmon.cluster import load
+from smolmon.cluster import derive, load
 from smolmon.commands.credentials import credentials_of
 from smolmon.exporter import web
 from smolmon.exporter.tls import Watch
 from smolmon.observe import alertmanager, fetch
-from smolmon.observe.exporters import Credentials, Why, labels_of, scrape, tls
+from smolmon.observe.exporters import Credentials, Why, scrape, tls
 from smolmon.observe.prometheus import Prometheus, unix
 from smolmon.observe.sample import ObserveError, one_line, select
 from smolmon.setup.trust.store import identities, monitor_identity
@@ -118,7 +118,7 @@ def test_what_others_wrote_stays_on_one_line(text):
 @pytest.mark.parametrize("cluster", [GUIDE, NESTED, *map(load, (ROOT / "examples").glob("*.yaml"))])
 def test_samples_carry_the_labels_that_prometheus_would_add(cluster):
     groups = json.loads(targets(cluster))
-    assert [labels_of(cluster, n.name) for n in cluster.nodes] == [g["labels"] for g in groups]
+    assert [derive.labels(cluster, n.name) for n in cluster.nodes] == [g["labels"] for g in groups]
 
 
 # --- exporters
@@ -169,7 +169,7 @@ def test_exporters_are_asked_as_prometheus_asks_them(made):
         for name, one in found.items():
             (sample,) = one.samples
             assert (one.why, sample.name, sample.value) == (None, "smolmon_ping_up", 1.0)
-            assert sample.labels == {"probe": "server", **labels_of(at(port), name)}
+            assert sample.labels == {"probe": "server", **derive.labels(at(port), name)}
         assert scrape(at(port), files(made), ["pi4"]).keys() == {"pi4"}
 
         stranger = scrape(at(port), files(made, "stranger"), ["pi4"])["pi4"]
