@@ -67,7 +67,9 @@ class Survey:
 
     targets: dict[str, Target]
     refused: dict[str, list[str]]  # whole lines, with the node's name
-    ways: dict[str, Way]  # of all nodes that `ssh -G` knows a way to
+    # Of all nodes that `ssh -G` knows a way to. Empty where there is nothing to do or to explain:
+    # where a session really arrived, each node has told.
+    ways: dict[str, Way]
 
 
 async def survey(
@@ -86,17 +88,9 @@ async def survey(
         refused = state.removal_refusals() if job.remove else state.refusals()
         return [f"{node.name}: {line}" for line in refused] or (system, state)
 
-    # All of them, not only the chosen: one may be the way to another.
-    asked = asyncio.ensure_future(destination.ways(cluster.nodes))
     answers = await together(one, nodes)
     found = dict(zip([node.name for node in nodes], answers, strict=True))
-    ways = await asked
     refused = {name: answer for name, answer in found.items() if isinstance(answer, list)}
-    if not job.remove:
-        # Told before what came of it: such a connection often fails, or is refused for it.
-        for node in nodes:
-            if node.name in ways and (inside := _inside(cluster, node, ways[node.name])):
-                refused[node.name] = inside
     agent, known = await job.load if job.load else (None, {})
     states = {name: answer[1] for name, answer in found.items() if not isinstance(answer, list)}
     if not job.remove:
@@ -114,6 +108,16 @@ async def survey(
             targets[node.name] = Target(
                 node, runners[node.name], *answer, plan, wish, exporter, job.whole
             )
+    ways = {}
+    if refused or any(target.plan.steps for target in targets.values()):
+        # All of them, not only the chosen: one may be the way to another.
+        ways = await destination.ways(cluster.nodes)
+    if not job.remove:
+        # Told before what came of it: such a connection often fails, or is refused for it.
+        for node in nodes:
+            if node.name in ways and (inside := _inside(cluster, node, ways[node.name])):
+                refused[node.name] = inside
+                targets.pop(node.name, None)
     return Survey(targets, {n.name: refused[n.name] for n in nodes if n.name in refused}, ways)
 
 

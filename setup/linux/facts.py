@@ -1,4 +1,4 @@
-"""What a Linux node is like: one read-only script, and the pure functions that read its output.
+"""What a Linux node is like, read from what the facts script (asking.py) printed. Pure.
 
 A network profile has three states that can differ from one another: *stored* (what NetworkManager
 would do next time), *applied* (what it did), and what the *kernel* has. All three are gathered.
@@ -18,17 +18,15 @@ from smolmon.setup.linux import neighbours
 from smolmon.setup.linux.facts_system import (
     Fence,
     File,
-    Places,
     Service,
     read_fence,
     read_files,
     read_permanent,
     read_service,
     read_settings,
-    system_script,
 )
 from smolmon.setup.linux.neighbours import StaticNeighbour
-from smolmon.setup.shell import command, lines, quote, sections
+from smolmon.setup.shell import command, sections
 
 NM = "org.freedesktop.NetworkManager"
 NM_PATH = "/org/freedesktop/NetworkManager"
@@ -177,42 +175,6 @@ class Facts:
         return tuple(r.device for r in self.routes if r.destination.prefixlen == 0 and r.device)
 
 
-def script(uuids: Iterable[str], places: Places) -> str:
-    """The facts script: profiles with these UUIDs, and everything else at `places`."""
-    return lines([network_script(uuids), system_script(places)])
-
-
-def network_script(uuids: Iterable[str]) -> str:
-    """The part of the facts script that tells of the network alone."""
-    call = f"busctl --json=short call {NM}"
-    return lines(
-        [
-            "echo @@user; id -un; id -u",
-            'echo @@ssh; echo "$SSH_CONNECTION"',
-            "echo @@addresses; ip -j addr",
-            "echo @@routes; ip -j -4 route show table main",
-            # Each process counts: six nodes are often six small machines. The D-Bus paths, which
-            # no colon is in, save asking for them one by one.
-            "devices=$(nmcli -t -f DBUS-PATH,DEVICE,TYPE,STATE device 2>/dev/null) && "
-            "echo @@nm-running",
-            "connections=$(nmcli -t -f DBUS-PATH,UUID,TYPE,DEVICE,NAME connection)",
-            "behind() { while IFS= read -r one; do printf '%s\\n' \"${one#*:}\"; done; }",
-            "each() { printf '%s\\n' \"$1\"; }",
-            'echo @@devices; each "$devices" | behind',
-            'echo @@connections; each "$connections" | behind',
-            f"wanted={quote(' '.join(['', *uuids, '']))}",
-            'each "$connections" | while IFS=: read -r path uuid _; do',
-            '  case "$wanted" in *" ${uuid:-none} "*) ;; *) continue ;; esac',
-            f'  echo "@@stored $uuid"; {call} "$path" {NM}.Settings.Connection GetSettings',
-            "done",
-            'each "$devices" | while IFS=: read -r path device kind state; do',
-            '  case "$kind:$state" in ethernet:connected*) ;; *) continue ;; esac',
-            f'  echo "@@applied $device"; {call} "$path" {NM}.Device GetAppliedConnection u 0',
-            "done",
-        ]
-    )
-
-
 def parse(text: str) -> Facts:
     """Read the output of the facts script. Raises FactsError."""
     found = {(name, argument): block for name, argument, block in sections(text)}
@@ -233,7 +195,7 @@ def parse(text: str) -> Facts:
             routes=_routes(found[("routes", "")]),
             nm_running=("nm-running", "") in found,
             devices=tuple(
-                Device(*parts)
+                Device(parts[0], parts[1], parts[2].partition(" (")[0])  # "connected (externally)"
                 for line in found.get(("devices", ""), "").splitlines()
                 if len(parts := _terse(line, 3)) == 3
             ),

@@ -10,9 +10,8 @@ from attrs import field, frozen
 from smolmon.cluster import Cluster
 from smolmon.cluster.model import Member
 from smolmon.setup.bundle import Bundle
-from smolmon.setup.linux import facts as _facts
-from smolmon.setup.linux import nmcli, preflight, sudoers
-from smolmon.setup.linux.facts import NM, NM_PATH, Facts
+from smolmon.setup.linux import asking, nmcli, preflight, sudoers
+from smolmon.setup.linux.facts import NM, NM_PATH, Facts, parse
 from smolmon.setup.linux.facts_system import Places
 from smolmon.setup.linux.kept import kept
 from smolmon.setup.linux.plan import plan
@@ -40,8 +39,8 @@ class LinuxSystem:
     def facts_script(self, *, only_network: bool = False, exporter: bool = True) -> str:
         """See System."""
         if only_network:
-            return _facts.network_script(self.wanted.uuids)
-        return _facts.script(
+            return asking.network_script(self.wanted.uuids)
+        return asking.script(
             self.wanted.uuids,
             Places(
                 files=(*PATHS, *LEFTOVERS),
@@ -57,7 +56,7 @@ class LinuxSystem:
 
     def state(self, out: str) -> LinuxState:
         """See System."""
-        return LinuxState(self.wanted, _facts.parse(out))
+        return LinuxState(self.wanted, parse(out))
 
     def settled(self) -> str:
         """See System."""

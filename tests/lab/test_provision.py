@@ -13,7 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
+from smolmon.cluster import parse
+from smolmon.setup.linux import facts
+from smolmon.setup.linux.system import LinuxSystem
 from tests.lab.client import Lab, refuse_to_replace_a_lab, setup, smolmon, until, write
 
 CLUSTER = """\
@@ -321,6 +325,27 @@ BY_HAND = [
     ("left", "echo >> /opt/smolmon/tls/node.crt", "the certificate is another one"),
     ("left", "rm /opt/smolmon/tls/node.key", "the key is not installed"),
 ]
+
+
+def test_one_process_tells_of_networkmanager_what_its_tools_tell(lab: Lab) -> None:
+    cluster = parse(CLUSTER, "cluster.yaml")
+    for node in NODES:
+        script = LinuxSystem(cluster, node).facts_script(only_network=True)
+        by_bus, by_tools = (
+            facts.parse(lab.run(node, "sh", "-c", f"{missing}() {{ false; }}\n{script}").stdout)
+            for missing in ("nmcli", "python3")
+        )
+        assert by_bus.nm_running
+        assert by_bus.stored.keys() == {p.uuid for p in by_bus.applied.values()} != set()
+        assert _in_order(by_bus) == _in_order(by_tools)
+
+
+def _in_order(found: facts.Facts) -> facts.Facts:
+    return evolve(
+        found,
+        devices=sorted(found.devices, key=lambda d: d.name),
+        connections=sorted(found.connections, key=lambda c: c.uuid),
+    )
 
 
 @pytest.mark.parametrize(("node", "command", "said"), BY_HAND, ids=range(len(BY_HAND)))

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from smolmon.setup.linux import facts, preflight
+from smolmon.setup.linux import asking, facts, preflight
 from smolmon.setup.linux.facts import Connection, Device, FactsError, ProfileRoute
 from smolmon.setup.linux.facts_system import Service
 from smolmon.setup.linux.system import LinuxSystem
@@ -139,6 +139,7 @@ def test_the_script_is_sound_and_survives_a_machine_with_nothing_on_it():
 
 
 STAND_INS = {
+    "python3": "exit 1",
     "ip": "echo '[]'",
     "nmcli": r"""case "$*" in
 *device) printf '%s\n' '/o/Devices/2:eth0:ethernet:connected' \
@@ -158,7 +159,7 @@ def test_the_network_is_read_by_the_paths_that_networkmanager_lists(tmp_path):
         (tmp_path / name).chmod(0o755)
     done = subprocess.run(
         ["/bin/sh", "-s"],
-        input=facts.network_script(["UUID-1", "UUID-3"]),
+        input=asking.network_script(["UUID-1", "UUID-3"]),
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
         text=True,
         capture_output=True,
@@ -186,7 +187,7 @@ def test_the_network_alone_asks_for_nothing_of_the_exporter():
     system = LinuxSystem(guide(), "pi5")
     alone = system.facts_script(exporter=False)
     assert "smolmon-exporter" not in alone
-    assert "python3" not in alone
+    assert "@@python" not in alone
     assert "/opt/smolmon/smolmon.pyz" not in alone
     text = recorded("pi5-provisioned").partition("@@python")[0]
     without = facts.parse(text)
