@@ -1,4 +1,4 @@
-"""The monitor's configuration for one cluster: Prometheus, its rules and targets, Alertmanager.
+"""The monitor's configuration: Prometheus, its rules and targets, Alertmanager.
 
 The rules are the same for every cluster. What differs is the list of targets, the receiver, and,
 for tests and demonstrations, the speed.
@@ -6,26 +6,31 @@ for tests and demonstrations, the speed.
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 from attrs import field, frozen
 
-from smolmon.alerts.notify import alertmanager
-from smolmon.alerts.speed import duration, interval, scale_rules
-from smolmon.cluster import Cluster, derive
+from smolmon.alerts.notify import HERE, alertmanager
+from smolmon.alerts.notify_text import FILE, TEMPLATES
+from smolmon.alerts.prometheus import Names, config, flags, targets
+from smolmon.alerts.shared import disagreement, monitor_of, notify_of
+from smolmon.alerts.speed import scale_rules
+from smolmon.cluster import Cluster
+from smolmon.cluster.notify import DEFAULT_LOCAL
 
 HEADER = "# Written by smolmon render. Changes are lost when it writes again.\n"
-DEFAULT_WEBHOOK = "http://127.0.0.1:9099/"
 ALERTMANAGER = "127.0.0.1:9093"
 MAX_SPEED = 1000.0
 
 RULES = "prometheus/rules"
+TARGETS = "prometheus/targets"
 TLS = "prometheus/tls"
 KEY = ".key"
 
@@ -62,22 +67,46 @@ def check_webhook(url: str) -> str:
     except ValueError:
         usable = False
     if not usable or not url.isprintable() or " " in url:
-        raise RenderError(f"--webhook: {url!r} is not a URL such as {DEFAULT_WEBHOOK}")
+        raise RenderError(f"--webhook: {url!r} is not a URL such as {DEFAULT_LOCAL}")
     return url
 
 
 def render(
-    cluster: Cluster, trust: Trust, speed: float = 1.0, webhook: str = DEFAULT_WEBHOOK
+    cluster: Cluster,
+    trust: Trust,
+    speed: float = 1.0,
+    webhook: str | None = None,
+    secrets: PurePath = HERE,
+    *,
+    others: Mapping[Cluster, Trust] | None = None,
+    names: Names | None = None,
 ) -> dict[str, str]:
-    """Every file's text, by its path below the output folder; what others name comes first."""
+    """Every file's text, by its path below the output folder; what others name comes first.
+
+    Notifications go to `webhook` alone, or else to the cluster file's receivers, whose files of
+    secrets Alertmanager finds at `secrets` where their paths are relative. `others` are further
+    clusters that the same Prometheus watches. Raises RenderError.
+    """
+    trusts = {cluster: trust, **(others or {})}
+    clusters = [cluster, *(others or {})]
+    where = names or Names()
+    if problem := disagreement(clusters):
+        raise RenderError(problem)
     texts = {f"{RULES}/{name}": rules(text, speed) for name, text in shipped_rules().items()}
+    for each, its in trusts.items():
+        texts |= {
+            f"{TLS}/{each.name}/authority.crt": its.authority,
+            f"{TLS}/{each.name}/prometheus.crt": its.certificate,
+            f"{TLS}/{each.name}/prometheus{KEY}": its.key,
+            f"{TARGETS}/{each.name}.json": targets(each),
+        }
     return texts | {
-        f"{TLS}/authority.crt": trust.authority,
-        f"{TLS}/prometheus.crt": trust.certificate,
-        f"{TLS}/prometheus.key": trust.key,
-        "prometheus/targets/smolmon.json": targets(cluster),
-        "prometheus/prometheus.yml": prometheus(cluster, speed),
-        "alertmanager/alertmanager.yml": _dump(alertmanager(speed, webhook)),
+        "prometheus/prometheus.yml": _dump(config(clusters, speed, where)),
+        "prometheus/prometheus.flags": flags(monitor_of(clusters), where.data),
+        f"alertmanager/{FILE}": TEMPLATES,
+        "alertmanager/alertmanager.yml": _dump(
+            alertmanager(speed, notify_of(clusters), webhook, secrets)
+        ),
     }
 
 
@@ -96,64 +125,6 @@ def rules(text: str, speed: float) -> str:
     return HEADER + scale_rules(text, speed)
 
 
-def targets(cluster: Cluster) -> str:
-    """The nodes and their labels, for Prometheus' file_sd: JSON.
-
-    Nodes are scraped at their management address, so that a fault of the fabric does not blind the
-    monitor to it.
-    """
-    groups = [
-        {
-            "targets": [f"{node.management}:{cluster.exporter_port}"],
-            "labels": _labels(cluster, node.name),
-        }
-        for node in cluster.nodes
-    ]
-    return json.dumps(groups, indent=2) + "\n"
-
-
-def _labels(cluster: Cluster, node: str) -> dict[str, str]:
-    labels = {"cluster": cluster.name, "node": node, "role": derive.role(cluster, node)}
-    home = derive.home(cluster, node)
-    gateway = derive.gateway_of(cluster, home.name) if home else None
-    if gateway:
-        labels["gateway"] = gateway
-    if home:
-        labels["segment"] = home.name
-    return labels
-
-
-def prometheus(cluster: Cluster, speed: float) -> str:
-    """prometheus.yml. Its paths are relative to its own folder, so that the folder can be moved."""
-    every = duration(interval(speed))
-    return _dump(
-        {
-            "global": {
-                "scrape_interval": every,
-                "evaluation_interval": every,
-                # For alerts that are of no node; all others carry the label already.
-                "external_labels": {"cluster": cluster.name},
-            },
-            "rule_files": ["rules/*.yml"],
-            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [ALERTMANAGER]}]}]},
-            "scrape_configs": [
-                {
-                    "job_name": "smolmon",
-                    "scheme": "https",
-                    # Each node's certificate holds the address that is scraped.
-                    "tls_config": {
-                        "ca_file": "tls/authority.crt",
-                        "cert_file": "tls/prometheus.crt",
-                        "key_file": "tls/prometheus.key",
-                        "min_version": "TLS13",
-                    },
-                    "file_sd_configs": [{"files": ["targets/smolmon.json"]}],
-                }
-            ],
-        }
-    )
-
-
 def _dump(config: dict[str, Any]) -> str:
     return HEADER + yaml.safe_dump(config, sort_keys=False)
 
@@ -161,7 +132,8 @@ def _dump(config: dict[str, Any]) -> str:
 def write(directory: Path, texts: dict[str, str]) -> list[Path]:
     """Write `texts` below `directory`, each at once or not at all; return the files' paths.
 
-    Rule files of earlier runs that are not among `texts` are removed. A YAML file that somebody
+    Rule files, and the keys and targets of clusters, of earlier runs that are not among `texts` are
+    removed. A YAML file that somebody
     else wrote is neither replaced nor removed. Raises RenderError.
     """
     paths = [directory / name for name in texts]
@@ -179,10 +151,22 @@ def write(directory: Path, texts: dict[str, str]) -> list[Path]:
         for path in (directory / RULES).glob("*.yml"):
             if path not in paths and _is_ours(path):
                 path.unlink()
+        for folder in (directory / TLS).glob("*/"):
+            if folder / f"prometheus{KEY}" not in paths:
+                _forget(directory, folder)
     except OSError as error:
         where = error.filename or directory
         raise RenderError(f"{where}: cannot be written: {error.strerror or error}") from error
     return paths
+
+
+def _forget(directory: Path, folder: Path) -> None:
+    """Remove the targets and the key of a cluster that is watched no longer."""
+    for name in ("authority.crt", "prometheus.crt", f"prometheus{KEY}"):
+        (folder / name).unlink(missing_ok=True)
+    (directory / TARGETS / f"{folder.name}.json").unlink(missing_ok=True)
+    with suppress(OSError):  # somebody keeps something else in it
+        folder.rmdir()
 
 
 def _is_ours(path: Path) -> bool:

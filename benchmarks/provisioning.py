@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SMOLMON = [sys.executable, "-m", "smolmon"]
 BARE, NOTHING = CASES = ("bare", "nothing-to-do")
 LIMITS = {BARE: 0.6, NOTHING: 0.25}  # of Ansible's time
+# Of the environment: what would make the one or the other behave like no other's.
+_OTHERS = ("ANSIBLE_", "XDG_", "PYTHON")
 DEADLINE = 20.0  # seconds that the network gets to work after a run
 
 
@@ -56,18 +58,21 @@ def main(as_json: bool, rounds: int, docs: bool) -> None:
         sys.exit("a lab is up already; take it away first: smolmon lab down")
     programs = ansible.environment()
     seconds: dict[tuple[str, str], list[float]] = {}
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file, cluster = all_linux(folder)
         ansible.prepare(folder, cluster)
         tools = [ours(file), theirs(programs, folder, len(cluster.nodes))]
-        for number in range(rounds):
-            # Each is first in every other round.
+        for number in range(rounds + 1):
+            # Each is first in every other round. The round before the first is not counted: in it
+            # Python keeps the bytecode of both, as it does wherever they are used.
             for tool in tools[:: 1 if number % 2 == 0 else -1]:
                 with lab(file):
                     for case, took in run(tool, cluster, folder):
-                        click.echo(f"{tool.name}  {case}  {took:.2f} s", err=True)
-                        seconds.setdefault((tool.name, case), []).append(took)
+                        click.echo(f"{number}  {tool.name}  {case}  {took:.2f} s", err=True)
+                        if number:
+                            seconds.setdefault((tool.name, case), []).append(took)
     rows = [(t, c, round(median(seconds[t, c]), 3)) for c in CASES for t in [x.name for x in tools]]
     for tool_name, case, took in rows:
         if as_json:
@@ -75,7 +80,7 @@ def main(as_json: bool, rounds: int, docs: bool) -> None:
         else:
             click.echo(f"{tool_name}  {case}  {took:.2f}")
     if docs:
-        publish(rows, seconds, ansible.versions(programs))
+        publish(rows, seconds, ansible.versions(programs), load)
 
 
 def all_linux(folder: Path) -> tuple[Path, Cluster]:
@@ -88,21 +93,13 @@ def all_linux(folder: Path) -> tuple[Path, Cluster]:
 
 
 def ours(file: Path) -> Tool:
-    """`smolmon setup`; of the network alone, where it can do that."""
-    words = [*SMOLMON, "setup", "--cluster", str(file), "--yes"]
-    if network_only():
-        words += ["--only", "network"]
+    """`smolmon setup`, of the network alone."""
+    words = [*SMOLMON, "setup", "--cluster", str(file), "--yes", "--only", "network"]
 
     def changed(output: str) -> int:
         return 0 if "nothing to do" in output else 1
 
     return Tool("smolmon", words, {}, changed)
-
-
-def network_only() -> bool:
-    """Whether `smolmon setup` can leave the exporter out."""
-    said = subprocess.run([*SMOLMON, "setup", "--help"], capture_output=True, text=True, check=True)
-    return "--only" in said.stdout
 
 
 def theirs(programs: Path, folder: Path, nodes: int) -> Tool:
@@ -175,9 +172,10 @@ def at_the_controller(folder: Path) -> Iterator[dict[str, str]]:
         program.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {home}/config "$@"\n')
         program.chmod(0o755)
         path = f"{program.parent}:{os.environ['PATH']}"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "XDG_"))}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(_OTHERS)}
+        bytecode = {"PYTHONPYCACHEPREFIX": str(folder / "bytecode"), "PYTHONPATH": str(ROOT)}
         try:
-            yield {**kept, "HOME": str(home), "PATH": path, "PYTHONPATH": str(ROOT)}
+            yield {**kept, **bytecode, "HOME": str(home), "PATH": path}
         finally:
             for master in (folder / "masters").glob("*"):
                 subprocess.run(
@@ -203,6 +201,7 @@ def publish(
     rows: Sequence[tuple[str, str, float]],
     seconds: Mapping[tuple[str, str], Sequence[float]],
     versions: str,
+    load: float,
 ) -> None:
     """Write the table and the picture."""
     rounds = len(next(iter(seconds.values())))
@@ -213,14 +212,9 @@ def publish(
         runs = sorted(seconds[tool, case])
         cells = [tool, case, f"{took:.2f}", f"{runs[0]:.2f} to {runs[-1]:.2f}", f"{share:.2f}"]
         table.append(f"| {' | '.join(cells)} |")
-    what = (
-        "smolmon's runs are of `setup --only network`."
-        if network_only()
-        else "smolmon's runs are whole ones, with the exporter that they install and check."
-    )
     text = [
         f"`benchmarks/setup`, medians of {rounds} runs, each tool first in turn; {versions};",
-        f"{machine()}.",
+        f"{machine()}, load average {load:.1f} before the first run.",
         "",
         "| tool | case | s | all runs, s | of Ansible's time |",
         "|---|---|---:|---:|---:|",
@@ -229,7 +223,9 @@ def publish(
         "The network of the guide's six nodes, all of them Linux machines of the emulated cluster,",
         "from freshly booted and once more. Ansible: two tasks, and a handler that activates what",
         "changed (`benchmarks/ansible-network.yml`), no facts, pipelining, 10 forks. It arms no",
-        f"rollback and does not look whether the network then works; smolmon does both. {what}",
+        "rollback and does not look whether the network then works; `smolmon setup --only network`",
+        "does both. With nothing to do both compare settings alone. A first run of each, not",
+        "counted, leaves Python's bytecode behind for the others.",
         f"Wanted: at most {LIMITS[BARE]:g} of Ansible's time from bare, {LIMITS[NOTHING]:g} with",
         "nothing to do.",
         "",

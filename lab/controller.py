@@ -34,6 +34,7 @@ DEPENDENCIES = (
     "iperf3",
     "prometheus_client",
     "pyroute2",
+    "rich",
     "yaml",
 )
 

@@ -16,6 +16,7 @@ SHELL = "/bin/bash"
 
 # What a small machine in a namespace has no use for, or what must not start by itself: the root
 # file system is also the controller's, and Debian's packages enable the monitor's units.
+DISPATCHER = "NetworkManager-dispatcher.service"
 MASKED = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -26,7 +27,7 @@ MASKED = (
     "systemd-hostnamed.service",
     "systemd-networkd-wait-online.service",
     "NetworkManager-wait-online.service",
-    "NetworkManager-dispatcher.service",  # here D-Bus may take 25 s to start it
+    DISPATCHER,  # here D-Bus may take 25 s to start it
     "systemd-ask-password-console.path",
     "systemd-ask-password-wall.path",
     "console-getty.service",

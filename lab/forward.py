@@ -40,6 +40,11 @@ def listen(preferred: int) -> socket.socket:
     raise AssertionError  # the last port was 0
 
 
+def wide(port: int) -> socket.socket:
+    """A listening socket on every address: for a container, whose engine shows it to its host."""
+    return socket.create_server(("0.0.0.0", port))  # noqa: S104
+
+
 def url(listener: socket.socket) -> str:
     """The address to type into a browser."""
     return f"http://127.0.0.1:{listener.getsockname()[1]}"

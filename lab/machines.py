@@ -14,7 +14,7 @@ from pathlib import Path
 from smolmon.cluster.model import Platform
 from smolmon.lab import cgroups, mac_nodes, volatile
 from smolmon.lab.errors import LabError
-from smolmon.lab.files import Accounts, File, KeyPair, Keys, for_machine, install
+from smolmon.lab.files import DISPATCHER, Accounts, File, KeyPair, Keys, for_machine, install
 from smolmon.lab.place import Lab
 from smolmon.lab.plan import CONTROLLER, Machine, Plan, namespace
 from smolmon.lab.wires import NETNS
@@ -37,6 +37,8 @@ def prepare(lab: Lab, plan: Plan, rootfs: Path, extra: Mapping[str, Sequence[Fil
     for machine in plan.machines:
         _overlay(lab, machine.name, rootfs)
     keys = _keys(lab, [m.name for m in plan.machines])
+    # What keeps static neighbours is one of its scripts.
+    dispatches = any(s.static_neighbors for s in lab.cluster().segments)
     accounts = Accounts(*((rootfs / "etc" / f).read_text() for f in ("passwd", "shadow", "group")))
     for machine in plan.machines:
         root = lab.machine_root(machine.name)
@@ -44,6 +46,8 @@ def prepare(lab: Lab, plan: Plan, rootfs: Path, extra: Mapping[str, Sequence[Fil
             old.unlink()
         (root / "etc/NetworkManager/dispatcher.d/01-ifupdown").unlink(missing_ok=True)
         install(root, for_machine(plan, machine, keys, accounts))
+        if dispatches:
+            (root / "etc/systemd/system" / DISPATCHER).unlink()
         (root.parent / VOLATILE).write_text(volatile.script(plan, machine))
         if machine.platform is Platform.MACOS:
             mac_nodes.furnish(root)

@@ -25,7 +25,7 @@ def start(speed: float) -> subprocess.Popen[str]:
     """Begin to render the configuration and to start the units; see :func:`started`."""
     script = (
         f"smolmon render {MONITOR} --cluster {CLUSTER_FILE} --speed {speed:g} --webhook {WEBHOOK}"
-        f" >/dev/null && chown prometheus: {MONITOR}/{TLS}/prometheus.key"
+        f" >/dev/null && chown prometheus: {MONITOR}/{TLS}/*/prometheus.key"
         " && systemctl start smolmon-monitor.target"
     )
     return subprocess.Popen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -30,8 +31,10 @@ def notifications(payload: dict[str, Any], time: str) -> list[dict[str, str]]:
     ]
 
 
-def server(port: int, file: Path) -> HTTPServer:
-    """A server on the loopback address that appends what it is sent to `file`."""
+def server(
+    port: int, file: Path, tell: Callable[[dict[str, str]], None] | None = None
+) -> HTTPServer:
+    """A server on the loopback address that appends what it is sent to `file`, and says it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -45,6 +48,9 @@ def server(port: int, file: Path) -> HTTPServer:
                 return
             with file.open("a", encoding="utf-8") as stream:
                 stream.write("".join(json.dumps(one) + "\n" for one in received))
+            if tell:
+                for one in received:
+                    tell(one)
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()

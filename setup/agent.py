@@ -10,7 +10,6 @@ right.
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import stat
 import zipfile
@@ -80,6 +79,8 @@ def _ours(root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _dependencies() -> Iterator[tuple[str, bytes]]:
+    import importlib.metadata  # noqa: PLC0415 - slow, and most commands need no agent
+
     for name in DEPENDENCIES:
         try:
             distribution = importlib.metadata.distribution(name)

@@ -162,7 +162,7 @@ async def change_system(target: Target, say: Say) -> None:
         if target.exporter:
             script.append(target.system.ready(SETTLE))
         # How it is then comes back with the same answer.
-        script.append(target.system.facts_script())
+        script.append(target.system.facts_script(exporter=target.whole))
         result = await target.runner.run(lines(script), 120.0)
         if result.status == HELD:
             raise ApplyError(

@@ -30,6 +30,7 @@ from smolmon.setup.report import (
 )
 from smolmon.setup.rollout import rollout
 from smolmon.setup.saved import Saved, SavedError, differences, digest, write
+from smolmon.setup.silence import silenced
 from smolmon.setup.ssh import Runner, SshError, connections
 from smolmon.setup.steps import Plan
 from smolmon.setup.survey import Job, Survey, survey
@@ -113,6 +114,8 @@ def run_setup(cluster: Cluster, nodes: Sequence[Node], request: Request) -> int:
     """Provision `nodes`: read them all, show the plan, ask, carry it out, verify."""
     began = time.monotonic()
     report: dict[str, object] = {}
+    if sys.stderr.isatty() and not request.as_json:
+        click.echo(f"asking {'1 node' if len(nodes) == 1 else f'{len(nodes)} nodes'}", err=True)
     with connections(nodes) as runners:
         try:
             found = run(_surveyed(cluster, nodes, runners, request))
@@ -228,8 +231,14 @@ async def _carried_out(
     if not changing:
         gone = "nothing of smolmon is on any node"
         say(f"nothing to do: {gone if request.remove else 'every node is as wanted'}")
+        if request.only_network and not request.remove:
+            # Each has just said what it stores, applied and has: that is all this run is about.
+            say("stored, applied and live settings were compared; `smolmon verify` tries the links")
+            report.update(changed=[], failed=[], checks=[], unreachable=[])
+            return 0
     order = waves(cluster, destination.behind(found.ways), destination.here(found.ways))
-    failed = await rollout(targets, order, say, complain, request.confirm_within)
+    with silenced(cluster, changing, say):
+        failed = await rollout(targets, order, say, complain, request.confirm_within)
     report["changed"] = [name for name in changing if name not in failed]
     report["failed"] = list(failed.values())
     if request.remove:

@@ -37,12 +37,18 @@ class Job:
     load: asyncio.Future[tuple[bytes, Mapping[str, Identity]]] | None = None
     remove: bool = False
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is about the exporter too."""
+        return self.load is not None or self.remove
+
 
 @frozen
 class Target:
     """A node that may be set up: how to run things on it, what it is like, and what to do.
 
     `wish` tells what is left to do in another state of it. `exporter`: whether that is to run.
+    `whole`: whether the state has what only the exporter depends on.
     """
 
     node: Node
@@ -52,6 +58,7 @@ class Target:
     plan: Plan
     wish: Wish
     exporter: bool = True
+    whole: bool = True
 
 
 @frozen
@@ -71,7 +78,7 @@ async def survey(
     async def one(node: Node) -> tuple[System, State] | list[str]:
         try:
             system = system_of(cluster, node)
-            state = await gather(system, runners[node.name])
+            state = await gather(system, runners[node.name], exporter=job.whole)
         except (SshError, UnsupportedError) as error:
             return [str(error)]
         except FactsError as error:
@@ -104,7 +111,9 @@ async def survey(
             wish = _wish(bundle, remove=job.remove)
             plan = wish(answer[1])
             exporter = agent is not None
-            targets[node.name] = Target(node, runners[node.name], *answer, plan, wish, exporter)
+            targets[node.name] = Target(
+                node, runners[node.name], *answer, plan, wish, exporter, job.whole
+            )
     return Survey(targets, {n.name: refused[n.name] for n in nodes if n.name in refused}, ways)
 
 
@@ -128,9 +137,9 @@ def _macs(cluster: Cluster, states: Mapping[str, State]) -> dict[tuple[str, str]
     return known
 
 
-async def gather(system: System, runner: Runner) -> State:
+async def gather(system: System, runner: Runner, *, exporter: bool = True) -> State:
     """Read one node. Raises SshError and FactsError."""
-    return system.state((await runner.run(system.facts_script())).out)
+    return system.state((await runner.run(system.facts_script(exporter=exporter))).out)
 
 
 async def look(system: System, runner: Runner, timeout: float) -> State:

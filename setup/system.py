@@ -13,20 +13,19 @@ from typing import Protocol
 from smolmon.cluster import Cluster, Node, Platform
 from smolmon.cluster.model import Member
 from smolmon.setup.bundle import Bundle
-from smolmon.setup.linux.system import LinuxSystem
+from smolmon.setup.linux.system import LinuxState, LinuxSystem
 from smolmon.setup.looks import Hop, Kept
-from smolmon.setup.macos.rings import ring_refusals
-from smolmon.setup.macos.system import MacState, MacSystem
 from smolmon.setup.steps import Plan, Step
 
 
 class System(Protocol):
     """How one node is asked."""
 
-    def facts_script(self, *, only_network: bool = False) -> str:
+    def facts_script(self, *, only_network: bool = False, exporter: bool = True) -> str:
         """A script that reads everything the plan depends on, and changes nothing.
 
-        `only_network`: what Plan.network depends on is enough.
+        `only_network`: what Plan.network depends on is enough. Without `exporter`: what a plan
+        without a bundle depends on is.
         """
 
     def state(self, out: str) -> State:
@@ -127,12 +126,20 @@ class UnsupportedError(Exception):
 def system_of(cluster: Cluster, node: Node) -> System:
     """The system of `node`."""
     if node.platform is Platform.MACOS:
+        # Here, because most of its modules are of no use to a cluster without Macs.
+        from smolmon.setup.macos.system import MacSystem  # noqa: PLC0415
+
         return MacSystem(cluster, node.name)
     return LinuxSystem(cluster, node.name)
 
 
 def refused_together(states: Mapping[str, State]) -> dict[str, list[str]]:
     """Why nodes must not be touched that only shows when several are seen, by node name."""
+    if all(isinstance(state, LinuxState) for state in states.values()):
+        return {}
+    from smolmon.setup.macos.rings import ring_refusals  # noqa: PLC0415
+    from smolmon.setup.macos.system import MacState  # noqa: PLC0415
+
     return ring_refusals(
         {name: s.facts.buses for name, s in states.items() if isinstance(s, MacState)}
     )

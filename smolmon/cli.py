@@ -17,7 +17,16 @@ COMMANDS = {
     "verify": ("smolmon.commands.verify", "verify", "Compare expected with seen, from every node."),
     "exporter": ("smolmon.commands.exporter", "exporter", "Run this node's exporter."),
     "render": ("smolmon.commands.render", "render", "Write the monitor's configuration."),
+    "status": ("smolmon.commands.status", "status", "Show live what the cluster does."),
+    "notify": ("smolmon.commands.notify", "notify", "Try the receivers of notifications."),
+    "up": ("smolmon.commands.up", "up", "Start the monitor in containers."),
+    "down": ("smolmon.commands.up", "down", "Stop the monitor's containers."),
     "bandwidth": ("smolmon.commands.bandwidth", "bandwidth", "Measure what the links carry."),
+    "doctor": (
+        "smolmon.commands.doctor",
+        "doctor",
+        "Name the active causes, and the repair.",
+    ),
     "lab": ("smolmon.commands.lab", "lab", "The emulated cluster."),
 }
 

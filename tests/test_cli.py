@@ -13,7 +13,14 @@ from click.testing import CliRunner
 from smolmon import __version__
 from smolmon.cli import COMMANDS, cli
 
-NEEDS = {"setup": [], "verify": [], "check": [], "exporter": ["--node", "x"], "render": ["out"]}
+NEEDS = {
+    "setup": [],
+    "verify": [],
+    "check": [],
+    "exporter": ["--node", "x"],
+    "render": ["out"],
+    "up": [],
+}
 
 
 def test_help_lists_every_command_with_its_own_words() -> None:

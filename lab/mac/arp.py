@@ -1,4 +1,4 @@
-"""`/usr/sbin/arp`: -an, -anl, -n HOST, -s, -S, -d; after Apple's arp.tproj.
+"""`/usr/sbin/arp`: -an, -anl, -n HOST, -s, -S, -d, `ifscope`; after Apple's arp.tproj.
 
 Entries set by hand are the kernel's alone, and gone after a reboot.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 
 from smolmon.lab.mac import kernel, state
 from smolmon.lab.mac.kernel import KernelError
@@ -101,6 +101,13 @@ def _set(words: Sequence[str]) -> int:
         raise ValueError(f"invalid Ethernet address '{mac}'")
     if "ifscope" in words:
         device = words[words.index("ifscope") + 1]
+        link = kernel.links().get(device)
+        here = [a for a in link.addresses if a.family == 4] if link else []
+        if not any(
+            IPv4Address(address) in IPv4Interface(f"{a.address}/{a.length}").network for a in here
+        ):
+            say(f"cannot intuit interface index and type for {address}")
+            return 1
     else:
         (way,) = kernel.ask("-4", "route", "get", address)
         if "gateway" in way or way.get("type") == "local":
@@ -117,12 +124,18 @@ def _delete(words: Sequence[str], *, every: bool) -> int:
         for entry in kernel.neighbours():
             _forget(entry)
         return 0
-    address = str(IPv4Address(words[0]))
-    found = [n for n in kernel.neighbours() if n["dst"] == address]
+    address, device = str(IPv4Address(words[0])), None
+    if "ifscope" in words:
+        device = words[words.index("ifscope") + 1]
+    found = [
+        n
+        for n in kernel.neighbours()
+        if n["dst"] == address and (device is None or n["dev"] == device)
+    ]
     for entry in found:
         _forget(entry)
     if not found:
-        complain(f"arp: delete: can't locate {address}")
+        complain(f"delete: cannot locate {address}")
         return 1
     say(f"{address} ({address}) deleted")
     return 0

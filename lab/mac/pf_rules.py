@@ -38,6 +38,21 @@ def anchor(line: str) -> str | None:
     return words[1].strip('"') if words[0] == "anchor" and len(words) > 1 else None
 
 
+def printed(line: str) -> str:
+    """A rule as `pfctl -s rules` has it: with what was taken for granted (pf.conf(5))."""
+    words = line.split()
+    if words[0] not in ("block", "pass"):
+        return line
+    if words[0] == "block" and words[1:2] not in (["drop"], ["return"]):
+        words.insert(1, "drop")
+    ends = [i for i, word in enumerate(words) if word in ("proto", "from")]
+    if ends and not {"inet", "inet6"} & set(words) and any(w[0].isdigit() for w in words):
+        words.insert(ends[0], "inet")
+    if words[0] == "pass" and "state" not in words:
+        words += ["flags", "S/SA", "keep", "state"]
+    return " ".join(words)
+
+
 def translate(lines: Sequence[str]) -> list[tuple[str, str]]:
     """For each rule where it belongs (`in`, `out`) and its text. Raises SyntaxProblemError."""
     found: list[tuple[str, str]] = []

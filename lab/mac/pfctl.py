@@ -50,7 +50,7 @@ class _Options:
             word = words.pop(0).removeprefix("-")
             while word:
                 letter, word = word[0], word[1:]
-                if letter in "afFsXktTpDi":
+                if letter in "afFsXktTpDiox":
                     self.values[letter] = word or (words.pop(0) if words else "")
                     word = ""
                 else:
@@ -81,16 +81,25 @@ def _run(given: _Options, settings: Table) -> int:
         if "E" in given.flags:
             settings["tokens"].append(str(random.getrandbits(60)))
             complain("pf enabled")
-            say(f"Token : {settings['tokens'][-1]}")
+            complain(f"Token : {settings['tokens'][-1]}")
         else:
             complain("pf enabled")
     if "d" in given.flags:
         settings.update(enabled=False, tokens=[])
         complain("pf disabled")
     if "X" in given.values:
-        settings["tokens"] = [t for t in settings["tokens"] if t != given.values["X"]]
-        settings["enabled"] = bool(settings["tokens"])
-        complain("disabled" if not settings["enabled"] else "pf still enabled")
+        return _release(given.values["X"], settings)
+    _carry(settings)
+    return 0
+
+
+def _release(token: str, settings: Table) -> int:
+    if token not in settings["tokens"]:
+        complain("pfctl: the token is not valid")
+        return 1
+    settings["tokens"].remove(token)
+    settings["enabled"] = bool(settings["tokens"])
+    complain("disabled" if not settings["enabled"] else "pf still enabled")
     _carry(settings)
     return 0
 
@@ -99,15 +108,19 @@ def _show(what: str, anchor: str | None, settings: Table) -> int:
     if what.startswith("r"):
         rules = settings["anchors"].get(anchor, []) if anchor else settings["main"] or APPLE
         for line in rules:
-            say(line)
+            say(pf_rules.printed(line))
     elif what.startswith("i"):
         say(f"Status: {'Enabled for 0 days 00:00:01' if settings['enabled'] else 'Disabled'}")
     elif what.startswith("A"):
         for name in settings["anchors"]:
             say(f"  {name}")
     elif what.startswith("R"):
-        for token in settings["tokens"]:
-            say(f"TOKENS: {token}")
+        if not settings["tokens"]:
+            say("No pf starter references held")
+            return 0
+        say(f"TOKENS:\n{'PID':<8} {'Process Name':<28} {'TOKEN':<24} TIMESTAMP")
+        for token in reversed(settings["tokens"]):
+            say(f"{4063:<8} {'pfctl':<28} {token:<24} 0 days 00:00:00")
     return 0
 
 

@@ -103,11 +103,20 @@ def apply(service: Table, before: Table | None = None) -> bool:
     have = {f"{a.address}/{a.length}" for a in link.addresses if a.family == 4}
     for address in have - {str(a) for a in addresses}:
         kernel.ip("address", "delete", address, "dev", device)
+        _forget(device, address)
     for new_address in addresses:
         if str(new_address) not in have:
             _add(device, new_address)
     _routes(service, before, port, device)
     return True
+
+
+def _forget(device: str, address: str) -> None:
+    """Entries of the ARP table are routes on a Mac, and go with the address that they came by."""
+    for entry in kernel.neighbours():
+        here = IPv4Address(entry["dst"]) in IPv4Interface(address).network
+        if entry["dev"] == device and here:
+            _quietly("neighbor", "delete", entry["dst"], "dev", device)
 
 
 def _add(device: str, address: IPv4Interface) -> None:
@@ -139,6 +148,7 @@ def _clear(device: str) -> None:
     """Take every address and route of a device."""
     _quietly("-4", "route", "flush", "dev", device)
     _quietly("-4", "address", "flush", "dev", device)
+    _quietly("-4", "neighbor", "flush", "dev", device, "nud", "all")
 
 
 def _quietly(*words: str) -> None:

@@ -14,11 +14,24 @@ from typing import Any
 from attrs import field, frozen
 
 from smolmon.setup.errors import FactsError
+from smolmon.setup.linux import neighbours
+from smolmon.setup.linux.facts_system import (
+    Fence,
+    File,
+    Places,
+    Service,
+    read_fence,
+    read_files,
+    read_permanent,
+    read_service,
+    read_settings,
+    system_script,
+)
+from smolmon.setup.linux.neighbours import StaticNeighbour
 from smolmon.setup.shell import command, lines, quote, sections
 
 NM = "org.freedesktop.NetworkManager"
 NM_PATH = "/org/freedesktop/NetworkManager"
-UNIT = "smolmon-exporter.service"
 
 
 @frozen
@@ -94,27 +107,6 @@ class Connection:
 
 
 @frozen
-class File:
-    """A file: SHA-256 (hex), modification time in seconds since the epoch, permissions, owner."""
-
-    sha256: str
-    changed: int
-    mode: int = 0o644
-    owner: int = 0  # UID
-
-
-@frozen
-class Service:
-    """The exporter's unit. `started` is in seconds since the epoch, None while it does not run."""
-
-    active: bool
-    enabled: bool
-    reload_needed: bool
-    started: int | None
-    listening: tuple[str, ...] = ()  # ADDRESS:PORT
-
-
-@frozen
 class Facts:
     """Everything that the plan for one Linux node depends on."""
 
@@ -133,13 +125,17 @@ class Facts:
     python: str | None = None
     python_version: tuple[int, int] | None = None
     files: dict[str, File] = field(factory=dict)  # by path; only those that exist
-    service: Service = Service(False, False, False, None)
+    service: Service = field(factory=Service)
     systemd: int | None = None  # its version
     clock: int | None = None  # seconds since the epoch
     folder: tuple[str, ...] = ()  # what is in our folder, itself first; empty where it is not there
     setters: dict[str, tuple[str, ...]] = field(factory=dict)  # files that ask for a sysctl, by key
     kept: dict[str, str] = field(factory=dict)  # what our sysctl file asks for, by key
     programs: dict[str, str] = field(factory=dict)  # paths by name
+    fence: Fence = field(factory=Fence)
+    static: tuple[StaticNeighbour, ...] = ()  # those that are put there at every activation
+    permanent: tuple[StaticNeighbour, ...] = ()  # those that the kernel has
+    exporter_asked: bool = True  # whether it was asked what the exporter needs
 
     def interface(self, name: str | None, mac: str | None = None) -> Interface | None:
         """The interface of that MAC address if one is given, else of that name."""
@@ -181,43 +177,9 @@ class Facts:
         return tuple(r.device for r in self.routes if r.destination.prefixlen == 0 and r.device)
 
 
-# What a file must say to ask for each (sysctl.d(5)): forwarding counts only where it is turned on.
-SYSCTLS = {
-    "net.ipv4.ip_forward": "(ip_forward|conf[./]all[./]forwarding)[[:space:]]*=[[:space:]]*1",
-    "net.ipv4.ping_group_range": "ping_group_range[[:space:]]*=",
-}
-# Where sysctl(8), systemd-sysctl(8) and ufw(8) look.
-_SYSCTL_FILES = (
-    "/etc/sysctl.conf /etc/ufw/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf "
-    "/usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf"
-)
-# What runs as root; a sudoers file wants their paths.
-PROGRAMS = (
-    *("nmcli", "busctl", "systemctl", "journalctl", "sysctl"),
-    *("install", "mv", "rm", "ln", "rmdir", "basename", "sha256sum"),
-)
-
-
-def script(
-    uuids: Iterable[str],
-    files: Iterable[str],
-    private: Iterable[str],
-    port: int,
-    *,
-    folder: str,
-    kept: str,
-    permit: str,
-) -> str:
-    """The facts script: profiles with these UUIDs, files at these paths, listeners on `port`.
-
-    `private` are those files that only root can read. `folder` is ours alone, `kept` is our sysctl
-    file. `permit` is an argument with which sudo allows basename(1) to whom it allows all that
-    setup does.
-    """
-    system = _system_script(
-        list(files), set(private), port, folder=folder, kept=kept, permit=permit
-    )
-    return lines([network_script(uuids), system])
+def script(uuids: Iterable[str], places: Places) -> str:
+    """The facts script: profiles with these UUIDs, and everything else at `places`."""
+    return lines([network_script(uuids), system_script(places)])
 
 
 def network_script(uuids: Iterable[str]) -> str:
@@ -229,65 +191,26 @@ def network_script(uuids: Iterable[str]) -> str:
             'echo @@ssh; echo "$SSH_CONNECTION"',
             "echo @@addresses; ip -j addr",
             "echo @@routes; ip -j -4 route show table main",
-            "devices=$(nmcli -t -f DEVICE,TYPE,STATE device 2>/dev/null) && echo @@nm-running",
-            'echo @@devices; echo "$devices"',
-            "echo @@connections; nmcli -t -f UUID,TYPE,DEVICE,NAME connection",
-            f"for uuid in {command(*uuids)}; do",
-            f"  path=$(busctl call {NM} {NM_PATH}/Settings {NM}.Settings"
-            " GetConnectionByUuid s $uuid 2>/dev/null) || continue",
-            '  path=${path#*\\"}; path=${path%\\"}',
+            # Each process counts: six nodes are often six small machines. The D-Bus paths, which
+            # no colon is in, save asking for them one by one.
+            "devices=$(nmcli -t -f DBUS-PATH,DEVICE,TYPE,STATE device 2>/dev/null) && "
+            "echo @@nm-running",
+            "connections=$(nmcli -t -f DBUS-PATH,UUID,TYPE,DEVICE,NAME connection)",
+            "behind() { while IFS= read -r one; do printf '%s\\n' \"${one#*:}\"; done; }",
+            "each() { printf '%s\\n' \"$1\"; }",
+            'echo @@devices; each "$devices" | behind',
+            'echo @@connections; each "$connections" | behind',
+            f"wanted={quote(' '.join(['', *uuids, '']))}",
+            'each "$connections" | while IFS=: read -r path uuid _; do',
+            '  case "$wanted" in *" ${uuid:-none} "*) ;; *) continue ;; esac',
             f'  echo "@@stored $uuid"; {call} "$path" {NM}.Settings.Connection GetSettings',
             "done",
-            'echo "$devices" | while IFS=: read -r device kind state; do',
+            'each "$devices" | while IFS=: read -r path device kind state; do',
             '  case "$kind:$state" in ethernet:connected*) ;; *) continue ;; esac',
-            f'  path=$(busctl call {NM} {NM_PATH} {NM} GetDeviceByIpIface s "$device"'
-            " 2>/dev/null) || continue",
-            '  path=${path#*\\"}; path=${path%\\"}',
             f'  echo "@@applied $device"; {call} "$path" {NM}.Device GetAppliedConnection u 0',
             "done",
         ]
     )
-
-
-def _system_script(
-    files: list[str], private: set[str], port: int, *, folder: str, kept: str, permit: str
-) -> str:
-    public = [path for path in files if path not in private]
-    return lines(
-        [
-            "echo @@sudo; if [ $(id -u) = 0 ]; then echo yes; else "
-            f"sudo -n basename {quote(permit)} >/dev/null 2>&1 && echo yes; fi",
-            *(
-                f"echo {quote('@@sysctl ' + key)}; cat /proc/sys/{key.replace('.', '/')}"
-                for key in SYSCTLS
-            ),
-            *(
-                f"echo {quote('@@setters ' + key)}; "
-                f"grep -lsE {quote('^[[:space:]]*-?net[./]ipv4[./]' + pattern)} {_SYSCTL_FILES}"
-                for key, pattern in SYSCTLS.items()
-            ),
-            f"echo @@kept; cat {quote(kept)} 2>/dev/null",
-            f"echo @@folder; find {quote(folder)} 2>/dev/null",
-            f"echo @@programs; for one in {command(*PROGRAMS)}; do command -v $one; done",
-            "echo @@python; python3 -c "
-            "'import sys; print(sys.executable, *sys.version_info[:2], sep=\"\\n\")' 2>/dev/null",
-            "echo @@systemd; systemctl --version",
-            "echo @@clock; date +%s",
-            f"echo @@files; stat -c '%Y %a %u %n' {command(*files)} 2>/dev/null",
-            f"echo @@sha256; sha256sum {command(*public)} 2>/dev/null",
-            *(_as_root(command("sha256sum", path)) for path in files if path in private),
-            f"unit=$(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload,MainPID {UNIT})",
-            'echo @@unit; echo "$unit"',
-            "pid=${unit#*MainPID=}; pid=${pid%%[!0-9]*}",
-            'echo @@started; [ "${pid:-0}" = 0 ] || { ps -o etimes= -p "$pid"; date +%s; }',
-            f"echo @@listening; ss -Hltn {quote(f'( sport = :{port} )')}",
-            "true",
-        ]
-    )
-
-
-def _as_root(line: str) -> str:
-    return f"if [ $(id -u) = 0 ]; then {line}; else sudo -n {line}; fi 2>/dev/null"
 
 
 def parse(text: str) -> Facts:
@@ -332,8 +255,8 @@ def parse(text: str) -> Facts:
             },
             python=python[0] if len(python) >= 3 else None,
             python_version=(int(python[1]), int(python[2])) if len(python) >= 3 else None,
-            files=_files(found.get(("files", ""), ""), found.get(("sha256", ""), "")),
-            service=_service(
+            files=read_files(found.get(("files", ""), ""), found.get(("sha256", ""), "")),
+            service=read_service(
                 found.get(("unit", ""), ""), words("started"), found.get(("listening", ""), "")
             ),
             systemd=int(version[1]) if len(version := words("systemd")) > 1 else None,
@@ -344,8 +267,14 @@ def parse(text: str) -> Facts:
                 for (name, key), block in found.items()
                 if name == "setters"
             },
-            kept=_settings(found.get(("kept", ""), "")),
+            kept=read_settings(found.get(("kept", ""), "")),
             programs={path.rpartition("/")[2]: path for path in words("programs")},
+            fence=read_fence(
+                *(found.get((name, ""), "") for name in ("fence", "fence-live", "fence-made"))
+            ),
+            static=neighbours.entries(found.get(("static", ""), "")),
+            permanent=read_permanent(found.get(("permanent", ""), "")),
+            exporter_asked=("python", "") in found,
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise FactsError(
@@ -444,30 +373,3 @@ def profile(text: str) -> Profile:
 def sorted_routes(routes: Iterable[ProfileRoute]) -> tuple[ProfileRoute, ...]:
     """The routes in canonical order."""
     return tuple(sorted(routes, key=lambda r: (r.destination, str(r.via), r.metric or 0)))
-
-
-def _files(listed: str, sha256: str) -> dict[str, File]:
-    digests = {line[66:]: line[:64] for line in sha256.splitlines()}
-    found = {}
-    for line in listed.splitlines():
-        changed, mode, owner, path = line.split(" ", 3)
-        if path in digests:
-            found[path] = File(digests[path], int(changed), int(mode, 8), int(owner))
-    return found
-
-
-def _settings(text: str) -> dict[str, str]:
-    """The settings of a sysctl file."""
-    pairs = (line.partition("=") for line in text.splitlines() if not line.startswith(("#", ";")))
-    return {key.strip(): " ".join(value.split()) for key, mark, value in pairs if mark}
-
-
-def _service(unit: str, started: list[str], listening: str) -> Service:
-    properties = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
-    return Service(
-        active=properties.get("ActiveState") == "active",
-        enabled=properties.get("UnitFileState") == "enabled",
-        reload_needed=properties.get("NeedDaemonReload") == "yes",
-        started=int(started[1]) - int(started[0]) if len(started) == 2 else None,
-        listening=tuple(line.split()[3] for line in listening.splitlines()),
-    )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smolmon.setup.linux.facts import UNIT, Facts, Interface, Profile
+from smolmon.setup.linux import fence
+from smolmon.setup.linux.facts import Facts, Interface, Profile
+from smolmon.setup.linux.facts_system import UNIT
 from smolmon.setup.linux.service import SYSCTL_FILE, ping_allowed
 from smolmon.setup.linux.wanted import Link, Wanted
 from smolmon.setup.looks import Kept
@@ -21,6 +23,8 @@ def kept(wanted: Wanted, facts: Facts) -> list[Kept]:
     return [
         *(_profile(link, facts) for link in wanted.links),
         *_sysctls(wanted, facts),
+        *_fence(wanted, facts),
+        *_neighbours(wanted, facts),
         _unit(facts),
     ]
 
@@ -73,6 +77,35 @@ def _sysctls(wanted: Wanted, facts: Facts) -> Iterator[Kept]:
     stored, live = facts.kept.get(key, "unset"), facts.sysctl.get(key, "")
     same = ping_allowed(stored) == ping_allowed(live)
     yield Kept(key, stored, live, "" if same else f"they differ; {_AGAIN}")
+
+
+def _fence(wanted: Wanted, facts: Facts) -> Iterator[Kept]:
+    seen = facts.fence
+    if wanted.fence is None and not seen.enabled and not seen.active:
+        return
+    stored = "enabled" if seen.enabled else "not enabled"
+    stored += "" if seen.made else ", no rules"
+    differs = fence.difference(seen.made, seen.live)
+    live = differs or "its rules are in force"
+    good = seen.enabled and seen.made and not differs and not seen.reload_needed
+    yield Kept(fence.UNIT, stored, live, "" if good else f"they differ; {_AGAIN}")
+
+
+def _neighbours(wanted: Wanted, facts: Facts) -> Iterator[Kept]:
+    """Those of each interface that are put there at every activation."""
+    for link in wanted.links:
+        port = facts.interface(link.profile.interface, link.profile.mac)
+        name = port.name if port else ""
+        stored = {(str(n.address), n.mac) for n in facts.static if n.interface == name}
+        known = {(str(n.address), n.mac) for n in facts.permanent if n.interface == name}
+        if link.peers or stored:
+            lost = ", ".join(f"{address} at {mac}" for address, mac in sorted(stored - known))
+            yield Kept(
+                f"static neighbours on {name or link.segment}",
+                ", ".join(address for address, _ in sorted(stored)) or "none",
+                f"without {lost}" if lost else "all of them" if stored else "none",
+                f"they differ; {_AGAIN}" if lost else "",
+            )
 
 
 def _unit(facts: Facts) -> Kept:

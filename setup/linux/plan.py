@@ -5,7 +5,6 @@ An empty plan means that all is as wanted, so a second run does nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from ipaddress import IPv4Interface
@@ -13,10 +12,11 @@ from ipaddress import IPv4Interface
 from attrs import asdict, evolve
 
 from smolmon.setup.linux import nmcli
-from smolmon.setup.linux.facts import UNIT, Facts, Interface, KernelRoute, Profile
-from smolmon.setup.linux.service import WantedFile, ping_allowed
+from smolmon.setup.linux.facts import Facts, Interface, KernelRoute, Profile
+from smolmon.setup.linux.neighbour_steps import Macs, unknown
+from smolmon.setup.linux.service import WantedFile
+from smolmon.setup.linux.system_steps import kernel_steps, system_steps
 from smolmon.setup.linux.wanted import Link, Wanted, called_ours
-from smolmon.setup.shell import quote
 from smolmon.setup.steps import Plan, Step
 
 
@@ -25,23 +25,30 @@ def plan(
     facts: Facts,
     files: tuple[WantedFile, ...],
     window: tuple[int, int] | None = None,
+    macs: Macs | None = None,
     *,
     exporter: bool = True,
 ) -> Plan:
     """The steps that lead from `facts` to `wanted`, for a node that passed preflight.
 
-    `window`: from when to when the monitor's certificate is good (bundle.Identity). Without the
-    `exporter` its files and its service stay as they are.
+    `window`: from when to when the monitor's certificate is good (bundle.Identity). `macs`: those
+    of the members of segments (bundle.Bundle). Without the `exporter` its files and its service
+    stay as they are, and so do static neighbours.
     """
-    system = _system if exporter else _kernel_settings
+    known = macs or {}
     return Plan(
         network=network_steps(wanted, facts),
-        system=tuple(system(wanted, facts, files)),
-        notes=(*_notes(wanted, facts), *_clock(facts, window)),
+        system=tuple(
+            system_steps(wanted, facts, files, known)
+            if exporter
+            else kernel_steps(wanted, facts, files)
+        ),
+        notes=(
+            *_notes(wanted, facts),
+            *_clock(facts, window),
+            *(unknown(wanted, facts, known) if exporter else ()),
+        ),
     )
-
-
-# -- the network ------------------------------------------------------------------------------
 
 
 def network_steps(wanted: Wanted, facts: Facts) -> tuple[Step, ...]:
@@ -212,120 +219,3 @@ def _clock(facts: Facts, window: tuple[int, int] | None) -> Iterator[str]:
 
 def _date(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M} UTC"
-
-
-# -- the system -------------------------------------------------------------------------------
-
-
-def _system(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:
-    wrong = [(file, why) for file in files if (why := _wrong(file, facts))]
-    changed = [file for file, _ in wrong]
-    for file, why in wrong:
-        step = _install(file, facts, why)
-        if file.exporter and file is next(f for f in changed if f.exporter):
-            # Undone in reverse order, so this comes last: the former exporter runs again.
-            step = evolve(step, undo=" && ".join([step.undo or "true", *_resume(facts)]))
-        yield step
-    yield from _sysctls(wanted, facts)
-    yield from _service(facts, files, changed)
-
-
-def _kernel_settings(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:
-    """What of the system the network needs: without forwarding nothing gets through a gateway."""
-    for file in files:
-        if not file.exporter and (why := _wrong(file, facts)):
-            yield _install(file, facts, why)
-    yield from _sysctls(wanted, facts)
-
-
-def _resume(facts: Facts) -> Iterator[str]:
-    yield facts.as_root("systemctl", "daemon-reload")
-    if facts.service.active:
-        yield facts.as_root("systemctl", "restart", UNIT)
-
-
-def _wrong(file: WantedFile, facts: Facts) -> str | None:
-    """Why a file must be installed; None where all is as wanted."""
-    seen = facts.files.get(file.path)
-    if seen is None:
-        return f"{file.what} is not installed"
-    if seen.sha256 != hashlib.sha256(file.content).hexdigest():
-        return f"{file.what} is another one"
-    if seen.owner != 0:
-        return f"{file.what} belongs to user {seen.owner} instead of root"
-    if seen.mode != file.mode:
-        return f"{file.what} has the mode {seen.mode:04o} instead of {file.mode:04o}"
-    return None
-
-
-def _install(file: WantedFile, facts: Facts, why: str) -> Step:
-    """Put a file in place by a rename, so that nobody ever reads half of it.
-
-    A former one is kept beside it before anything else happens, so that the undo never finds one
-    of an earlier run; service.LEFTOVERS are removed when all is ready. install(1) makes a file for
-    its owner alone before it writes to it, so a key is never readable by others.
-    """
-    new, previous = f"{file.path}.new", f"{file.path}.previous"
-    # From nowhere: what comes by standard input is for `install`, and sudo may read ahead.
-    kept = [("rm", "-f", previous), ("ln", file.path, previous)]
-    exists = file.path in facts.files
-    commands = [f"{facts.as_root(*words)} </dev/null" for words in kept] if exists else []
-    commands.append(facts.as_root("install", "-D", "-m", f"{file.mode:04o}", "/dev/stdin", new))
-    commands.append(facts.as_root("mv", "-f", new, file.path))
-    undo = facts.as_root("rm", "-f", new, previous if exists else file.path)
-    if exists:
-        back = facts.as_root("mv", "-f", previous, file.path)
-        # Two names of one file, where nothing was replaced, are what mv refuses.
-        same = f"[ {quote(previous)} -ef {quote(file.path)} ]"
-        undo = f"{{ [ ! -e {quote(previous)} ] || {same} || {back}; }} && {undo}"
-    return Step(" && ".join(commands), why, undo, file.content)
-
-
-def _sysctls(wanted: Wanted, facts: Facts) -> Iterator[Step]:
-    seen = facts.sysctl.get("net.ipv4.ip_forward", "")
-    if wanted.forwarding and seen != "1":
-        yield _sysctl(facts, "net.ipv4.ip_forward", "1", "it is a gateway and does not forward")
-    if not ping_allowed(facts.sysctl.get("net.ipv4.ping_group_range", "")):
-        why = "the exporter pings without privileges"
-        yield _sysctl(facts, "net.ipv4.ping_group_range", "0 2147483647", why)
-
-
-def _sysctl(facts: Facts, key: str, value: str, why: str) -> Step:
-    before = facts.sysctl.get(key, "")
-    return Step(
-        facts.as_root("sysctl", "-q", "-w", f"{key}={value}"),
-        why,
-        facts.as_root("sysctl", "-q", "-w", f"{key}={before}"),
-    )
-
-
-def _service(
-    facts: Facts, files: tuple[WantedFile, ...], changed: list[WantedFile]
-) -> Iterator[Step]:
-    service = facts.service
-    parts = [f for f in files if f.exporter]
-    new = [f for f in changed if f.exporter]
-    reload = facts.as_root("systemctl", "daemon-reload")
-    if not service.enabled:
-        # Enabling makes systemd read its units again too.
-        yield Step(
-            facts.as_root("systemctl", "enable", "-q", UNIT),
-            f"{UNIT} does not start at boot",
-            facts.as_root("systemctl", "disable", "-q", UNIT),
-        )
-    elif service.reload_needed or any(f.path.endswith(".service") for f in new):
-        yield Step(reload, f"{UNIT} changed", reload)
-    stale = [
-        f
-        for f in parts
-        if (seen := facts.files.get(f.path))
-        and service.started is not None
-        and seen.changed > service.started + 1  # both are whole seconds
-    ]
-    restart = facts.as_root("systemctl", "restart", UNIT)
-    stop = facts.as_root("systemctl", "stop", UNIT)
-    if not service.active:
-        yield Step(restart, f"{UNIT} does not run", stop)
-    elif new or stale:
-        names = " and ".join(f.what for f in new or stale)
-        yield Step(restart, f"the running exporter predates {names}", stop if new else restart)

@@ -18,9 +18,9 @@ def refusals(wanted: Wanted, facts: Facts) -> list[str]:
     """One line for each reason; empty when the plan may be carried out."""
     return [
         *_sudo(wanted, facts),
-        *_python(facts),
-        *_systemd(facts),
+        *(_needs(facts) if facts.exporter_asked else ()),
         *_network_manager(facts),
+        *_nft(wanted, facts),
         *(line for link in wanted.links for line in _port(link, facts)),
         *_stray(wanted, facts),
         *_overlaps(wanted, facts),
@@ -41,6 +41,12 @@ def _sudo(wanted: Wanted, facts: Facts) -> Iterator[str]:
             f"`smolmon setup --sudoers {wanted.node}` prints, or everything: on the node, as an "
             f"administrator: echo '{line}' | sudo tee /etc/sudoers.d/smolmon"
         )
+
+
+def _needs(facts: Facts) -> Iterator[str]:
+    """What the exporter needs; a network does without."""
+    yield from _python(facts)
+    yield from _systemd(facts)
 
 
 def _python(facts: Facts) -> Iterator[str]:
@@ -69,6 +75,14 @@ def _network_manager(facts: Facts) -> Iterator[str]:
         yield (
             "NetworkManager does not run; start it: sudo systemctl enable --now NetworkManager "
             "(smolmon does not set up systemd-networkd or ifupdown)"
+        )
+
+
+def _nft(wanted: Wanted, facts: Facts) -> Iterator[str]:
+    if wanted.fence is not None and "nft" not in facts.programs:
+        yield (
+            "there is no nft, which `isolation: enforce` needs on a gateway: "
+            "sudo apt install nftables"
         )
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smolmon.setup.linux import nmcli
-from smolmon.setup.linux.facts import UNIT, Facts
+from smolmon.setup.linux import fence, nmcli
+from smolmon.setup.linux.facts import Facts
+from smolmon.setup.linux.facts_system import UNIT
+from smolmon.setup.linux.fence_steps import without_fence
+from smolmon.setup.linux.neighbour_steps import without_neighbours
 from smolmon.setup.linux.service import DIRECTORY, LEFTOVERS, PATHS, SYSCTL_FILE, UNIT_FILE
 from smolmon.setup.linux.wanted import Wanted, called_ours
 from smolmon.setup.steps import Plan, Step
@@ -24,7 +27,15 @@ def removal(wanted: Wanted, facts: Facts) -> Plan:
     return Plan(
         network=tuple(_profiles(wanted, facts)),
         # While its file is there it can be told who asked for a kernel setting.
-        system=(*_unit(facts), *_sysctls(facts), *_files(facts), *_folders(facts)),
+        system=(
+            *_unit(facts),
+            *_sysctls(facts),
+            # No sooner: until here it may still pass packets on.
+            *without_fence(facts, f"{fence.UNIT} keeps segments apart"),
+            *without_neighbours(wanted, facts),
+            *_files(facts),
+            *_folders(facts),
+        ),
         notes=tuple(_notes(facts)),
     )
 
@@ -62,8 +73,9 @@ def _files(facts: Facts) -> Iterator[Step]:
     there = [p for p in (*PATHS, *LEFTOVERS) if p in facts.files or p in facts.folder]
     for path in there:
         yield Step(facts.as_root("rm", "-f", path), f"{path} is smolmon's")
-    if UNIT_FILE in there:
-        yield Step(facts.as_root("systemctl", "daemon-reload"), f"{UNIT} is gone")
+    for unit, path in ((UNIT, UNIT_FILE), (fence.UNIT, fence.UNIT_FILE)):
+        if path in there:
+            yield Step(facts.as_root("systemctl", "daemon-reload"), f"{unit} is gone")
 
 
 def _folders(facts: Facts) -> Iterator[Step]:

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from attrs import field, frozen
 
 from smolmon.setup.bundle import Bundle, Identity
-from smolmon.setup.linux.facts import UNIT, Facts
+from smolmon.setup.linux import fence, neighbours
+from smolmon.setup.linux.facts import Facts
+from smolmon.setup.linux.facts_system import UNIT
+from smolmon.setup.linux.neighbour_steps import entries
 from smolmon.setup.linux.wanted import Wanted
 from smolmon.setup.listening import listen_address
 from smolmon.setup.web import web_config
@@ -22,7 +25,10 @@ KEY = f"{TLS}/node.key"
 CERTIFICATE = f"{TLS}/node.crt"
 AUTHORITY = f"{TLS}/authority.crt"
 WEB_CONFIG = f"{TLS}/web.yml"
-PATHS = (SYSCTL_FILE, AGENT, CLUSTER, KEY, CERTIFICATE, AUTHORITY, WEB_CONFIG, UNIT_FILE)
+PATHS = (
+    *(SYSCTL_FILE, fence.RULES, fence.UNIT_FILE, neighbours.FILE),
+    *(AGENT, CLUSTER, KEY, CERTIFICATE, AUTHORITY, WEB_CONFIG, UNIT_FILE),
+)
 PRIVATE = (KEY,)  # that only root may read
 # What installing and undoing need for a while.
 LEFTOVERS = tuple(path + suffix for path in PATHS for suffix in (".new", ".previous"))
@@ -47,6 +53,8 @@ class WantedFile:
     @property
     def mode(self) -> int:
         """Its permissions; it is root's in any case."""
+        if self.path == neighbours.FILE:
+            return 0o755  # else NetworkManager passes it by
         return 0o600 if self.path in PRIVATE else 0o644
 
 
@@ -61,11 +69,29 @@ def files(wanted: Wanted, facts: Facts, bundle: Bundle) -> tuple[WantedFile, ...
     )
     return (
         WantedFile(SYSCTL_FILE, "the sysctl file", sysctl_file(wanted), exporter=False),
+        *fence_files(wanted, facts),
+        *_neighbours_file(wanted, facts, bundle),
         WantedFile(AGENT, "the agent", bundle.agent),
         WantedFile(CLUSTER, "the cluster file", bundle.cluster_file),
         *(tls_files(identity) if identity else ()),
         WantedFile(UNIT_FILE, "the unit", start),
     )
+
+
+def fence_files(wanted: Wanted, facts: Facts) -> Iterator[WantedFile]:
+    """What keeps segments apart, on a gateway that is to do that."""
+    if wanted.fence is not None:
+        nft = facts.programs.get("nft", "/usr/sbin/nft")
+        start = fence.unit(wanted.node, nft)
+        yield WantedFile(fence.RULES, "the isolation file", wanted.fence, exporter=False)
+        yield WantedFile(fence.UNIT_FILE, "the isolation unit", start, exporter=False)
+
+
+def _neighbours_file(wanted: Wanted, facts: Facts, bundle: Bundle) -> Iterator[WantedFile]:
+    kept = entries(wanted, facts, bundle.macs)
+    if kept:
+        content = neighbours.dispatcher(kept)
+        yield WantedFile(neighbours.FILE, "the static neighbours' script", content, exporter=False)
 
 
 def tls_files(identity: Identity) -> Iterator[WantedFile]:

@@ -13,6 +13,7 @@ from smolmon.setup.bundle import Bundle
 from smolmon.setup.linux import facts as _facts
 from smolmon.setup.linux import nmcli, preflight, sudoers
 from smolmon.setup.linux.facts import NM, NM_PATH, Facts
+from smolmon.setup.linux.facts_system import Places
 from smolmon.setup.linux.kept import kept
 from smolmon.setup.linux.plan import plan
 from smolmon.setup.linux.removal import removal
@@ -36,18 +37,22 @@ class LinuxSystem:
     def _wanted(self) -> Wanted:
         return wanted(self.cluster, self.node)
 
-    def facts_script(self, *, only_network: bool = False) -> str:
+    def facts_script(self, *, only_network: bool = False, exporter: bool = True) -> str:
         """See System."""
         if only_network:
             return _facts.network_script(self.wanted.uuids)
         return _facts.script(
             self.wanted.uuids,
-            (*PATHS, *LEFTOVERS),
-            PRIVATE,
-            self.wanted.port,
-            folder=DIRECTORY,
-            kept=SYSCTL_FILE,
-            permit=sudoers.permit_words(self.wanted)[1],
+            Places(
+                files=(*PATHS, *LEFTOVERS),
+                private=PRIVATE,
+                port=self.wanted.port,
+                folder=DIRECTORY,
+                kept=SYSCTL_FILE,
+                permit=sudoers.permit_words(self.wanted)[1],
+                enforced=self.wanted.fence is not None,
+                exporter=exporter,
+            ),
         )
 
     def state(self, out: str) -> LinuxState:
@@ -158,8 +163,9 @@ class LinuxState:
         """See State."""
         wanted_files = files(self.wanted, self.facts, bundle or Bundle(b"", b""))
         window = bundle.identity.window if bundle and bundle.identity else None
+        macs = bundle.macs if bundle else {}
         exporter = bundle is not None
-        return plan(self.wanted, self.facts, wanted_files, window, exporter=exporter)
+        return plan(self.wanted, self.facts, wanted_files, window, macs, exporter=exporter)
 
     def removal_refusals(self) -> list[str]:
         """See State."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from uuid import NAMESPACE_DNS, uuid5
 
 from attrs import frozen
 
 from smolmon.cluster import Cluster, Kind, derive
+from smolmon.cluster.model import Apart, Segment
+from smolmon.setup.linux import fence
 from smolmon.setup.linux.facts import Connection, Profile, ProfileRoute, sorted_routes
 
 PREFIX = "smolmon-"  # of the names of our profiles
@@ -17,12 +19,24 @@ AUTOCONNECT_PRIORITY = 10
 
 
 @frozen
+class Peer:
+    """Another node on a segment."""
+
+    node: str
+    address: IPv4Address
+
+
+@frozen
 class Link:
-    """A node's place on a segment, as a NetworkManager profile."""
+    """A node's place on a segment, as a NetworkManager profile.
+
+    `peers` are those whose MAC addresses it is to keep.
+    """
 
     segment: str
     subnet: IPv4Network
     profile: Profile
+    peers: tuple[Peer, ...] = ()
 
 
 @frozen
@@ -30,7 +44,8 @@ class Wanted:
     """What one node is to be.
 
     `declared` names every routed subnet of the cluster, `wifi` those of Wi-Fi: setup changes
-    nothing there, but SSH and the exporter depend on them.
+    nothing there, but SSH and the exporter depend on them. `fence`: the rules that keep segments
+    apart (fence.ruleset), None where it keeps none.
     """
 
     node: str
@@ -40,6 +55,7 @@ class Wanted:
     management: str
     port: int
     wifi: tuple[tuple[str, IPv4Network], ...] = ()
+    fence: bytes | None = None
 
     @property
     def uuids(self) -> tuple[str, ...]:
@@ -52,7 +68,7 @@ def wanted(cluster: Cluster, node: str) -> Wanted:
     return Wanted(
         node=node,
         links=tuple(
-            Link(s.name, s.subnet, _profile(cluster, node, s.name))
+            Link(s.name, s.subnet, _profile(cluster, node, s.name), _peers(s, node))
             for s in cluster.segments_of(node)
         ),
         forwarding=node in derive.gateways(cluster),
@@ -60,7 +76,24 @@ def wanted(cluster: Cluster, node: str) -> Wanted:
         management=cluster.node(node).management,
         port=cluster.exporter_port,
         wifi=tuple((s.name, s.subnet) for s in cluster.segments if s.kind is Kind.WIFI),
+        fence=_fence(cluster, node),
     )
+
+
+def _peers(segment: Segment, node: str) -> tuple[Peer, ...]:
+    if not segment.static_neighbors:
+        return ()
+    return tuple(Peer(m.node, m.address) for m in segment.members if m.node != node)
+
+
+def _fence(cluster: Cluster, node: str) -> bytes | None:
+    """On gateways alone: nobody else passes packets on."""
+    apart = [s.subnet for s in derive.kept_apart(cluster)]
+    if cluster.isolation is not Apart.ENFORCE or len(apart) < 2:
+        return None
+    if node not in derive.gateways(cluster):
+        return None
+    return fence.ruleset(apart, derive.free_to_cross(cluster))
 
 
 def called_ours(profile: Connection | Profile) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from smolmon.setup.macos import tools
 from smolmon.setup.macos.tools import (
+    ARP,
     DIRECTORIES,
     IFCONFIG,
     LABELS,
@@ -11,6 +12,7 @@ from smolmon.setup.macos.tools import (
     NETSTAT,
     NETWORKSETUP,
     PATHS,
+    PFCTL,
     PMSET,
     PYTHONS,
     SHASUM,
@@ -40,14 +42,17 @@ print(json.dumps({
 """
 
 
-def script(*, cabling: bool) -> str:
-    """The facts script. `cabling`: ask for the Thunderbolt cables too, which takes seconds."""
+def script(*, cabling: bool, neighbours: bool = False, fence: bool = False) -> str:
+    """The facts script. `cabling`: ask for the Thunderbolt cables too, which takes seconds.
+
+    `neighbours`, `fence`: ask for ARP entries and pf, which is done anyway where setup left files.
+    """
     ask = command(SYSTEM_PROFILER, "SPThunderboltDataType", "-json")
     # It answers while the rest is asked; what the rest says is kept until it has finished.
     profiler = f"{{ echo @@thunderbolt; {ask} 2>/dev/null; }} &" if cabling else ":"
     return lines(
         [
-            f"asked() {{\n{_questions()}\n}}",
+            f"asked() {{\n{_questions(neighbours=neighbours, fence=fence)}\n}}",
             profiler,
             "said=$(asked)",
             "wait",
@@ -56,16 +61,16 @@ def script(*, cabling: bool) -> str:
     )
 
 
-def network_script() -> str:
+def network_script(*, neighbours: bool = False) -> str:
     """The part of the facts script that the network steps depend on."""
-    return lines([*_network(), "true"])
+    return lines([*_network(neighbours=neighbours), "true"])
 
 
-def _questions() -> str:
-    return lines([*_network(), *_system(), "true"])
+def _questions(*, neighbours: bool, fence: bool) -> str:
+    return lines([*_network(neighbours=neighbours), *_system(), _fence(fence=fence), "true"])
 
 
-def _network() -> list[str]:
+def _network(*, neighbours: bool) -> list[str]:
     elevated = 'sudo=; [ "$(id -u)" = 0 ] || sudo="sudo -n"'
     return [
         "echo @@user; id -un; id -u",
@@ -80,6 +85,10 @@ def _network() -> list[str]:
         f"echo @@interfaces; {IFCONFIG} -a",
         f"echo @@netstat; {NETSTAT} -rn -f inet",
         f"echo @@forwarding; {SYSCTL} net.inet.ip.forwarding",
+        f"if {_true(neighbours)} || [ -e {tools.NEIGHBOUR_SCRIPT} ]; then",
+        f"  echo @@arp; {ARP} -an",
+        f"  echo @@neighbors; cat {tools.NEIGHBOUR_SCRIPT} 2>/dev/null",
+        "fi",
     ]
 
 
@@ -102,6 +111,24 @@ def _system() -> list[str]:
         """  [ -d "$directory" ] && printf '%s\n' "$directory" """.rstrip(),
         "done",
     ]
+
+
+def _true(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _fence(*, fence: bool) -> str:
+    """Only root may look at pf."""
+    return lines(
+        [
+            f"if {_true(fence)} || [ -e {tools.PF_SCRIPT} ]; then",
+            f"  echo @@pf-info; $sudo {PFCTL} -s info 2>/dev/null",
+            f"  echo @@pf-rules; $sudo {PFCTL} -a {tools.ANCHOR} -s rules 2>/dev/null",
+            f"  echo @@pf-references; $sudo {PFCTL} -s References 2>/dev/null",
+            f"  echo @@pf-token; cat {tools.PF_TOKEN} 2>/dev/null",
+            "fi",
+        ]
+    )
 
 
 def _services() -> str:

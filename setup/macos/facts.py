@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from attrs import field, frozen
 
 from smolmon.macos import (
+    arp,
     ifconfig,
     launchctl,
     netstat_routes,
     netstat_tcp,
     networksetup,
+    pf,
     pmset,
     ps,
     socketfilterfw,
     sysctl,
     thunderbolt,
 )
+from smolmon.macos.arp import ArpEntry
 from smolmon.macos.ifconfig import Interface
 from smolmon.macos.launchctl import Job
 from smolmon.macos.netstat_routes import NetstatRoute
 from smolmon.macos.networksetup import AdditionalRoute, HardwarePort, Info
 from smolmon.macos.pmset import Power
 from smolmon.macos.socketfilterfw import AppRule, FirewallState
+from smolmon.macos.text import device, ipv4, mac
 from smolmon.macos.thunderbolt import Bus
 from smolmon.setup.errors import FactsError
 from smolmon.setup.macos.tools import PREFIX
@@ -84,6 +88,24 @@ class Firewall:
 
 
 @frozen
+class Neighbour:
+    """The MAC address of a peer on one of the node's own interfaces."""
+
+    address: IPv4Address
+    mac: str
+    interface: str
+
+
+@frozen
+class PacketFilter:
+    """pf, and our part in it: the rules in our anchor, and our reference if it still holds."""
+
+    enabled: bool
+    rules: tuple[str, ...]  # as smolmon.macos.pf has them
+    token: str | None = None
+
+
+@frozen
 class Facts:
     """Everything that the plan for one Mac depends on."""
 
@@ -112,6 +134,9 @@ class Facts:
     directories: tuple[str, ...] = ()
     firewall_rule: str | None = None  # the program that setup let through the firewall
     buses: tuple[Bus, ...] = ()  # Thunderbolt
+    neighbours: tuple[ArpEntry, ...] = ()
+    kept_neighbours: tuple[Neighbour, ...] = ()  # stored, for the daemon that sets them
+    pf: PacketFilter | None = None  # None: not asked
 
     def as_root(self, *words: str) -> str:
         """The command line that runs `words` as root on this node."""
@@ -230,12 +255,38 @@ def parse(text: str, port: int) -> Facts:
             directories=tuple(part("directories").splitlines()),
             firewall_rule=part("firewall-rule").strip() or None,
             buses=thunderbolt.parse(part("thunderbolt")),
+            neighbours=arp.parse(part("arp")),
+            kept_neighbours=_kept_neighbours(part("neighbors")),
+            pf=_packet_filter(found),
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise FactsError(
             f"its facts cannot be read ({type(error).__name__}: {error}); is it a Mac with macOS "
             "11 or newer?"
         ) from error
+
+
+def _kept_neighbours(script: str) -> tuple[Neighbour, ...]:
+    """The table in the script that sets them."""
+    found = []
+    for row in map(str.split, script.splitlines()):
+        if len(row) == 3:
+            address, owner, name = ipv4(row[0]), mac(row[1]), device(row[2])
+            if address and owner and name:
+                found.append(Neighbour(address, owner, name))
+    return tuple(found)
+
+
+def _packet_filter(found: Mapping[tuple[str, str], str]) -> PacketFilter | None:
+    if ("pf-info", "") not in found:
+        return None
+    held = pf.references(found.get(("pf-references", ""), ""))
+    token = found.get(("pf-token", ""), "").strip()
+    return PacketFilter(
+        enabled=pf.enabled(found["pf-info", ""]) is True,
+        rules=pf.rules(found.get(("pf-rules", ""), "")),
+        token=token if token in held else None,
+    )
 
 
 def _pythons(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smolmon.setup.macos.facts import Facts
+from smolmon.setup.macos.facts import Facts, Neighbour
+from smolmon.setup.macos.fence import differs
+from smolmon.setup.macos.neighbours import live
 from smolmon.setup.macos.system_steps import FORWARD
-from smolmon.setup.macos.tools import EXPORTER, FORWARDING, daemon_file
+from smolmon.setup.macos.tools import EXPORTER, FENCE, FORWARDING, daemon_file
 from smolmon.setup.macos.wanted import Wanted, port_of
 
 Row = tuple[str, str, str, str]  # what, stored, live, and why they differ: empty where they agree
@@ -39,8 +41,21 @@ def kept(wanted: Wanted, facts: Facts) -> Iterator[Row]:
             yield f"route {route.destination}", f"via {route.gateway}", there, why
     if wanted.forwarding:
         yield _daemon(FORWARDING, facts, live=bool(facts.forwarding), what=FORWARD)
+    if wanted.apart:
+        yield _daemon(FENCE, facts, live=not differs(wanted, facts), what="isolation")
+    for one in facts.kept_neighbours:
+        yield _neighbour(one, wanted, facts)
     job = facts.jobs.get(EXPORTER)
     yield _daemon(EXPORTER, facts, live=bool(job and job.running), what="exporter")
+
+
+def _neighbour(one: Neighbour, wanted: Wanted, facts: Facts) -> Row:
+    port = facts.interface(one.interface)
+    seen = live(one.address, one.interface, facts)
+    what = f"neighbor {one.address}"
+    if port is None or port.active is False:
+        return what, one.mac, "no link", ""
+    return what, one.mac, seen or "not static", "" if seen == one.mac else "it is to be static"
 
 
 def _daemon(label: str, facts: Facts, *, live: bool, what: str) -> Row:

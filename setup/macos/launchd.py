@@ -91,6 +91,13 @@ def forwarding() -> bytes:
     )
 
 
+def periodic(label: str, words: list[str], every: int) -> bytes:
+    """The property list of something that is done at boot, and again every `every` seconds."""
+    return _plist(
+        {"Label": label, "ProgramArguments": words, "RunAtLoad": True, "StartInterval": every}
+    )
+
+
 def rollback(script: str) -> bytes:
     """The property list of the dead-man switch: it starts again where it was killed, and at boot,
     and finds out by itself what that means."""

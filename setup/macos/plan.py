@@ -13,25 +13,33 @@ from smolmon.macos.ifconfig import Interface
 from smolmon.macos.netstat_routes import NetstatRoute
 from smolmon.macos.networksetup import AdditionalRoute
 from smolmon.setup.macos import networksetup
-from smolmon.setup.macos.facts import ANYWHERE, Facts, StoredService
+from smolmon.setup.macos.facts import ANYWHERE, Facts, Neighbour, StoredService
+from smolmon.setup.macos.files import WantedFile
+from smolmon.setup.macos.neighbours import kept_steps, over_steps
 from smolmon.setup.macos.notes import notes
-from smolmon.setup.macos.service import WantedFile
 from smolmon.setup.macos.system_steps import system_steps
 from smolmon.setup.macos.tools import IFCONFIG, PREFIX, ROUTE
 from smolmon.setup.macos.wanted import Link, Wanted, holds, merged, port_of
 from smolmon.setup.steps import Plan, Step
 
 
-def plan(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Plan:
+def plan(
+    wanted: Wanted,
+    facts: Facts,
+    files: tuple[WantedFile, ...],
+    neighbours: tuple[Neighbour, ...] = (),
+) -> Plan:
     """The steps that lead from `facts` to `wanted`, for a node that passed preflight."""
     return Plan(
-        network=tuple(network_steps(wanted, facts)),
+        network=tuple(network_steps(wanted, facts, neighbours)),
         system=tuple(system_steps(wanted, facts, files)),
         notes=tuple(notes(wanted, facts)),
     )
 
 
-def network_steps(wanted: Wanted, facts: Facts) -> Iterator[Step]:
+def network_steps(
+    wanted: Wanted, facts: Facts, neighbours: tuple[Neighbour, ...] = ()
+) -> Iterator[Step]:
     """The steps that run under the dead-man switch."""
     used = set()
     for link in wanted.links:
@@ -46,9 +54,12 @@ def network_steps(wanted: Wanted, facts: Facts) -> Iterator[Step]:
         if service is not None:
             yield from _over(link, port, service, wanted, facts)
         stored = list(_stored(link, port, service, wanted, facts))
-        yield from stored
+        steps = list(stored)
         if service is not None and port.active is not False:  # without a link, all is gone
-            yield from _missing(link, port, service, wanted, facts, stored=stored)
+            steps += _missing(link, port, service, wanted, facts, stored=stored)
+        yield from steps
+        yield from kept_steps(link, neighbours, facts, changing=bool(steps))
+    yield from over_steps(neighbours, facts)
     for service in facts.services:
         if service.name.startswith(PREFIX) and service.name not in used:
             yield removed(service, facts, f"this cluster does not use the service {service.name}")

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 from smolmon.setup.macos import launchd, networksetup
 from smolmon.setup.macos.facts import Facts, StoredService
+from smolmon.setup.macos.fence import without_rules
+from smolmon.setup.macos.neighbours import forgotten
 from smolmon.setup.macos.plan import before, removed
 from smolmon.setup.macos.system_steps import forward
 from smolmon.setup.macos.tools import (
     DIRECTORY,
     EXPORTER,
+    FENCE,
     FORWARDING,
     LOGS,
+    NEIGHBOURS,
     PATHS,
     PREFIX,
     RM,
@@ -22,6 +26,8 @@ from smolmon.setup.macos.tools import (
 )
 from smolmon.setup.macos.wanted import Link, Wanted, holds, port_of
 from smolmon.setup.steps import Plan, Step
+
+_DAEMONS = (EXPORTER, FORWARDING, FENCE, NEIGHBOURS)
 
 
 def removal(wanted: Wanted, facts: Facts) -> Plan:
@@ -35,7 +41,7 @@ def removal(wanted: Wanted, facts: Facts) -> Plan:
     ]
     return Plan(
         network=tuple(network),
-        system=tuple(_system(facts, armed=bool(network))),
+        system=tuple(_system(facts)),
         notes=tuple(
             f"{link.segment}: {service.name} goes back to DHCP, which is what macOS begins with; "
             "what it was set to before smolmon is not known"
@@ -79,14 +85,17 @@ def _given_back(link: Link, service: StoredService, facts: Facts) -> Iterator[St
         )
 
 
-def _system(facts: Facts, *, armed: bool) -> Iterator[Step]:
-    for label in (EXPORTER, FORWARDING):
+def _system(facts: Facts) -> Iterator[Step]:
+    for label in _DAEMONS:
         if label in facts.jobs:
             undo = launchd.load(facts, label) if daemon_file(label) in facts.files else None
             yield Step(launchd.unload(facts, label), f"smolmon installed {label}", undo)
     ours = FORWARDING in facts.jobs or daemon_file(FORWARDING) in facts.files
     if ours and facts.forwarding:
         yield forward(facts, on=False, why="the forwarding daemon turned it on")
+    yield from without_rules(facts, "smolmon put these rules into pf")
+    # Only now: their daemon would have set them again.
+    yield from forgotten(facts, "smolmon made these static neighbours")
     program = facts.firewall_rule
     if program and any(app.path == program for app in facts.firewall.apps):
         add, allow, gone = (
@@ -96,8 +105,6 @@ def _system(facts: Facts, *, armed: bool) -> Iterator[Step]:
         yield Step(gone, f"smolmon let {program} through the firewall", f"{add} && {allow}")
     daemons = [path for path in PATHS if path in facts.files and _is_daemon(path)]
     folders = [d for d in (DIRECTORY, STATE, LOGS) if d in facts.directories]
-    if armed and STATE not in folders:
-        folders.append(STATE)  # the rollback of the steps above makes it
     # Last, and at once: until here everything can be undone.
     commands = [facts.as_root(RM, "-f", path) for path in daemons]
     commands += [facts.as_root(RM, "-rf", folder) for folder in folders]
@@ -106,4 +113,4 @@ def _system(facts: Facts, *, armed: bool) -> Iterator[Step]:
 
 
 def _is_daemon(path: str) -> bool:
-    return path in (daemon_file(EXPORTER), daemon_file(FORWARDING))
+    return path in map(daemon_file, _DAEMONS)

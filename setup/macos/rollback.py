@@ -27,6 +27,7 @@ from smolmon.setup.macos.tools import (
     MKDIR,
     MV,
     RM,
+    RMDIR,
     ROLLBACK,
     STATE,
     TEE,
@@ -95,6 +96,7 @@ def script(steps: Sequence[Step], seconds: int, token: str, folder: str = FOLDER
             f"  mv {rolling} {done}",
             "fi",
             f"rm -f {quote(daemon_file(ROLLBACK))}; cd /; rm -rf {quote(folder)}",
+            f"rmdir {STATE} 2>/dev/null",
             f"{command(LAUNCHCTL, 'bootout', launchd.target(ROLLBACK))}; exit 0",
             "}",
             "main",
@@ -170,12 +172,12 @@ def _arm(facts: Facts, steps: Sequence[Step], seconds: int, token: str) -> str:
     return lines(
         [
             f"clean() {{ {launchd.unload(facts, ROLLBACK)}; {root(RM, '-f', plist)};"
-            f" {root(RM, '-rf', FOLDER)}; }}",
+            f" {root(RM, '-rf', FOLDER)}; {root(RMDIR, STATE)} 2>/dev/null; }}",
             # Only what is ours: somebody may have taken us for dead.
             f'abort() {{ [ ! -e {_file("by", token)} ] || clean; echo "$1" >&2; exit 1; }}',
-            f"{root(MKDIR, '-p', STATE)} || exit 1",
             "tries=0",
-            f"until {root(MKDIR, FOLDER)} 2>/dev/null; do",
+            # Somebody who ends removes the folder above, if nothing else is in it.
+            f"until {{ {root(MKDIR, '-p', STATE)} && {root(MKDIR, FOLDER)}; }} 2>/dev/null; do",
             f"  [ -d {FOLDER} ] || {{ echo 'cannot make {FOLDER}' >&2; exit 1; }}",
             f"  if ({settled()}); then under_way=; else under_way=yes; fi",
             f"  if {launchd.loaded(ROLLBACK)}; then",
@@ -223,7 +225,8 @@ def commit(facts: Facts, token: str) -> str:
             # From here on it undoes nothing. What stays, should the connection break, it removes.
             launchd.unload(facts, ROLLBACK),
             f"{root(RM, '-f', daemon_file(ROLLBACK))}",
-            f"{root(RM, '-rf', FOLDER)}",
+            f"{root(RM, '-rf', FOLDER)} || exit 1",
+            f"{root(RMDIR, STATE)} 2>/dev/null || :",
         ]
     )
 

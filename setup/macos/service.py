@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
-
 from smolmon.setup.bundle import Bundle
 from smolmon.setup.listening import listen_address
 from smolmon.setup.macos import launchd
 from smolmon.setup.macos.facts import Facts
+from smolmon.setup.macos.fence import fence_files
+from smolmon.setup.macos.files import WantedFile
+from smolmon.setup.macos.neighbours import Macs, entries, neighbour_files
 from smolmon.setup.macos.tools import (
     AGENT,
     AUTHORITY,
@@ -27,22 +28,6 @@ from smolmon.setup.web import web_config
 LEFTOVERS = tuple(path + suffix for path in PATHS for suffix in (".new", ".previous"))
 
 
-@frozen
-class WantedFile:
-    """A file and its content, owned by root.
-
-    `daemon` is the label of the daemon that must start anew for it, `group` is whose it is if not
-    the folder's. `mode` holds at every moment, also while it is written.
-    """
-
-    path: str
-    what: str
-    content: bytes = field(repr=False)
-    daemon: str | None = None
-    mode: int = 0o644
-    group: str | None = None
-
-
 def files(wanted: Wanted, facts: Facts, bundle: Bundle) -> tuple[WantedFile, ...]:
     """Every file that `wanted` needs on its node, in the order of installation."""
     python = facts.python.path if facts.python else "/usr/bin/python3"
@@ -50,7 +35,7 @@ def files(wanted: Wanted, facts: Facts, bundle: Bundle) -> tuple[WantedFile, ...
     tls = bundle.identity is not None
     plist = launchd.exporter(python, wanted.node, listen, facts.group, tls=tls)
     return (
-        *network_files(wanted),
+        *network_files(wanted, facts, bundle.macs),
         WantedFile(AGENT, "the agent", bundle.agent, EXPORTER),
         WantedFile(CLUSTER, "the cluster file", bundle.cluster_file, EXPORTER),
         *_tls(bundle, facts.group),
@@ -58,12 +43,16 @@ def files(wanted: Wanted, facts: Facts, bundle: Bundle) -> tuple[WantedFile, ...
     )
 
 
-def network_files(wanted: Wanted) -> tuple[WantedFile, ...]:
+def network_files(wanted: Wanted, facts: Facts, macs: Macs) -> tuple[WantedFile, ...]:
     """Those that the network needs: without forwarding nothing gets through a gateway."""
-    if not wanted.forwarding:
-        return ()
-    plist = launchd.forwarding()
-    return (WantedFile(daemon_file(FORWARDING), "the forwarding daemon", plist, FORWARDING),)
+    forwarding = WantedFile(
+        daemon_file(FORWARDING), "the forwarding daemon", launchd.forwarding(), FORWARDING
+    )
+    return (
+        *([forwarding] if wanted.forwarding else []),
+        *fence_files(wanted),
+        *neighbour_files(entries(wanted, facts, macs)),
+    )
 
 
 def _tls(bundle: Bundle, group: str) -> tuple[WantedFile, ...]:

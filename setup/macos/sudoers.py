@@ -65,11 +65,24 @@ def _commands() -> Iterator[tuple[str, ...]]:
     yield (tools.IFCONFIG, "[a-z]*", "inet", "*", "netmask", "*", "alias")
     for value in "01":
         yield (tools.SYSCTL, "-w", f"net.inet.ip.forwarding={value}")
+    yield (tools.ARP, "-S", "[0-9]*", "ifscope", "[a-z]*")
+    yield (tools.ARP, "-d", "[0-9]*", "ifscope", "[a-z]*")
+    yield from _packet_filter()
     for option in ("--add", "--unblockapp", "--blockapp", "--remove"):
         yield (tools.SOCKETFILTERFW, option, "/*")
     yield from _launchd()
     yield from _files()
     yield from _rollback()
+
+
+def _packet_filter() -> Iterator[tuple[str, ...]]:
+    for what in ("info", "References"):
+        yield (tools.PFCTL, "-s", what)
+    yield (tools.PFCTL, "-a", tools.ANCHOR, "-s", "rules")
+    yield (tools.PFCTL, "-q", "-a", tools.ANCHOR, "-F", "rules")
+    yield (tools.PFCTL, "-X", "[0-9]*")
+    yield (tools.SH, tools.PF_SCRIPT)
+    yield (tools.RM, "-f", tools.PF_TOKEN)
 
 
 def _launchd() -> Iterator[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from ipaddress import IPv4Address
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from smolmon.cluster import Cluster
 from smolmon.cluster.model import Kind, Member
@@ -19,6 +19,7 @@ from smolmon.setup.macos import asking, rollback
 from smolmon.setup.macos import facts as _facts
 from smolmon.setup.macos.facts import Facts
 from smolmon.setup.macos.kept import kept
+from smolmon.setup.macos.neighbours import entries, unknown
 from smolmon.setup.macos.plan import plan
 from smolmon.setup.macos.preflight import refusals, removal_refusals
 from smolmon.setup.macos.removal import removal
@@ -43,12 +44,20 @@ class MacSystem:
     def _wanted(self) -> Wanted:
         return wanted(self.cluster, self.node)
 
-    def facts_script(self, *, only_network: bool = False) -> str:
-        """See System. `only_network`: without what Plan.network does not depend on."""
+    def facts_script(self, *, only_network: bool = False, exporter: bool = True) -> str:
+        """See System. `only_network`: without what Plan.network does not depend on.
+
+        What only the exporter depends on takes no time worth leaving it out.
+        """
+        del exporter
         if only_network:
-            return asking.network_script()
+            return asking.network_script(neighbours=bool(self.wanted.peers))
         kinds = [link.kind for link in self.wanted.links]
-        return asking.script(cabling=Kind.THUNDERBOLT in kinds)
+        return asking.script(
+            cabling=Kind.THUNDERBOLT in kinds,
+            neighbours=bool(self.wanted.peers),
+            fence=bool(self.wanted.apart),
+        )
 
     def state(self, out: str) -> MacState:
         """See System."""
@@ -170,10 +179,13 @@ class MacState:
 
     def plan(self, bundle: Bundle | None) -> Plan:
         """See State."""
-        needed = (
-            network_files(self.wanted) if bundle is None else files(self.wanted, self.facts, bundle)
-        )
-        return plan(self.wanted, self.facts, needed)
+        wanted, facts = self.wanted, self.facts
+        macs = bundle.macs if bundle else {}
+        needed = files(wanted, facts, bundle) if bundle else network_files(wanted, facts, macs)
+        found = plan(wanted, facts, needed, entries(wanted, facts, macs))
+        if bundle is None:
+            return found  # it knows no MAC addresses, and changes nothing about that
+        return evolve(found, notes=(*found.notes, *unknown(wanted, facts, macs)))
 
     def removal_refusals(self) -> list[str]:
         """Why smolmon must not be removed from the node; empty when it may."""

@@ -6,7 +6,6 @@ it starts again, as it was, when everything else is as it was.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 from attrs import evolve
@@ -14,30 +13,31 @@ from attrs import evolve
 from smolmon.macos.socketfilterfw import FirewallState
 from smolmon.setup.macos import launchd
 from smolmon.setup.macos.facts import Facts
-from smolmon.setup.macos.service import WantedFile
+from smolmon.setup.macos.fence import fence_steps, installed, without_fence
+from smolmon.setup.macos.files import WantedFile, install, same
+from smolmon.setup.macos.neighbours import without_neighbours
 from smolmon.setup.macos.tools import (
     CHGRP,
     CHMOD,
     DIRECTORY,
     EXPORTER,
+    FENCE,
     FIREWALL_RULE,
     FORWARDING,
     LAUNCHCTL,
-    LN,
     LOGS,
     MKDIR,
-    MV,
+    NEIGHBOURS,
+    PF_RULES,
     RM,
     RMDIR,
     SOCKETFILTERFW,
     STATE,
     SYSCTL,
-    TEE,
     TLS,
     daemon_file,
 )
 from smolmon.setup.macos.wanted import Wanted
-from smolmon.setup.shell import quote
 from smolmon.setup.steps import Step
 
 FORWARD = "net.inet.ip.forwarding"
@@ -46,12 +46,11 @@ FORWARD = "net.inet.ip.forwarding"
 def system_steps(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:
     """All of them, in order. Without a file of the exporter's, that stays as it is."""
     exporter = any(f.daemon == EXPORTER for f in files)
-    if exporter:
-        yield from _directories(facts, files)
+    yield from _directories(facts, files, logs=exporter)
     changed = [f for f in files if not same(f, facts)]
     seen: set[str] = set()
     for file in changed:
-        step = install(file, facts)
+        step = installed(file, facts) if file.path == PF_RULES else install(file, facts)
         if file.daemon and file.daemon not in seen:
             seen.add(file.daemon)
             again = _as_before(file.daemon, changed, facts)
@@ -63,68 +62,32 @@ def system_steps(wanted: Wanted, facts: Facts, files: tuple[WantedFile, ...]) ->
             yield forward(facts, on=True, why="it is a gateway and does not forward")
     else:
         yield from without_forwarding(facts, "it is no gateway any more")
+    if wanted.apart:
+        yield from fence_steps(wanted, facts, changed)
+        yield from _daemon(FENCE, files, changed, facts)
+    else:
+        yield from without_fence(facts, "it is not to keep segments apart any more")
+    if any(f.daemon == NEIGHBOURS for f in files):
+        yield from _daemon(NEIGHBOURS, files, changed, facts)
+    else:
+        yield from without_neighbours(facts, "it is to keep no static neighbours any more")
     if exporter:
         yield from _firewall(facts)
         yield from _daemon(EXPORTER, files, changed, facts)
 
 
-def _directories(facts: Facts, files: tuple[WantedFile, ...]) -> Iterator[Step]:
-    needed = [DIRECTORY, *([TLS] if any(f.path.startswith(f"{TLS}/") for f in files) else [])]
-    for path in needed:
-        if path not in facts.directories:
+def _directories(facts: Facts, files: tuple[WantedFile, ...], *, logs: bool) -> Iterator[Step]:
+    for path in (DIRECTORY, TLS):
+        needed = any(f.path.startswith(f"{path}/") for f in files)
+        if needed and path not in facts.directories:
             make = facts.as_root(MKDIR, "-p", path)
             yield Step(make, f"there is no {path}", facts.as_root(RMDIR, path))
-    if LOGS not in facts.directories:
+    if logs and LOGS not in facts.directories:
         # launchd opens a log as the user that the daemon runs as.
         words = [(MKDIR, "-p", LOGS), (CHGRP, facts.group, LOGS), (CHMOD, "0775", LOGS)]
         make = " && ".join(facts.as_root(*one) for one in words)
         remove = facts.as_root(RM, "-rf", LOGS)
         yield Step(make, f"there is no {LOGS}, for the exporter's log", remove)
-
-
-# -- files ------------------------------------------------------------------------------------
-
-
-def same(file: WantedFile, facts: Facts) -> bool:
-    """Whether the node has this file, with these permissions."""
-    seen = facts.files.get(file.path)
-    digest = hashlib.sha256(file.content).hexdigest()
-    return seen is not None and (seen.sha256, seen.mode) == (digest, file.mode)
-
-
-def install(file: WantedFile, facts: Facts) -> Step:
-    """Put a file in place by a rename, so that nobody ever reads half of it.
-
-    A former one is kept beside it before anything else happens, so that the undo never finds one
-    of an earlier run; service.LEFTOVERS are removed when all is ready.
-    """
-    new, previous = f"{file.path}.new", f"{file.path}.previous"
-    exists = file.path in facts.files
-    kept = [(RM, "-f", new)]
-    kept += [(RM, "-f", previous), (LN, file.path, previous)] if exists else []
-    # From nowhere: what comes by standard input is for `tee`, and sudo may read ahead.
-    commands = [f"{facts.as_root(*words)} </dev/null" for words in kept]
-    # Nobody but root can read it until it is what it shall be.
-    commands.append(f"( umask 077; {facts.as_root(TEE, new)} >/dev/null )")
-    if file.group is not None:
-        commands.append(facts.as_root(CHGRP, file.group, new))
-    commands.append(facts.as_root(CHMOD, f"{file.mode:04o}", new))
-    commands.append(facts.as_root(MV, "-f", new, file.path))
-    undo = facts.as_root(RM, "-f", new, previous if exists else file.path)
-    if exists:
-        back = facts.as_root(MV, "-f", previous, file.path)
-        # Two names of one file, where nothing was replaced, are what mv refuses.
-        untouched = f"[ {quote(previous)} -ef {quote(file.path)} ]"
-        undo = f"{{ [ ! -e {quote(previous)} ] || {untouched} || {back}; }} && {undo}"
-    seen = facts.files.get(file.path)
-    digest = hashlib.sha256(file.content).hexdigest()
-    if seen is None:
-        how = "not installed"
-    elif seen.sha256 != digest:
-        how = "another one"
-    else:
-        how = f"open to others (mode {seen.mode:04o} instead of {file.mode:04o})"
-    return Step(" && ".join(commands), f"{file.what} is {how}", undo, file.content)
 
 
 # -- daemons ----------------------------------------------------------------------------------

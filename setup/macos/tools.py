@@ -13,10 +13,13 @@ NETSTAT = "/usr/sbin/netstat"
 PING = "/sbin/ping"
 LAUNCHCTL = "/bin/launchctl"
 PMSET = "/usr/bin/pmset"
+ARP = "/usr/sbin/arp"
+PFCTL = "/sbin/pfctl"
 SYSTEM_PROFILER = "/usr/sbin/system_profiler"
 SOCKETFILTERFW = "/usr/libexec/ApplicationFirewall/socketfilterfw"
 SHASUM = "/usr/bin/shasum"
 
+SH = "/bin/sh"
 TRUE = "/usr/bin/true"
 TEE = "/usr/bin/tee"
 TOUCH = "/usr/bin/touch"
@@ -40,8 +43,12 @@ PYTHONS = (
 
 EXPORTER = "dev.smolmon.exporter"
 FORWARDING = "dev.smolmon.forwarding"
+FENCE = "dev.smolmon.isolation"
+NEIGHBOURS = "dev.smolmon.neighbors"
 ROLLBACK = "dev.smolmon.rollback"
-LABELS = (EXPORTER, FORWARDING, ROLLBACK)
+LABELS = (EXPORTER, FORWARDING, FENCE, NEIGHBOURS, ROLLBACK)
+
+ANCHOR = "com.apple/250.smolmon"  # what /etc/pf.conf evaluates: `anchor "com.apple/*"`
 
 PREFIX = "smolmon-"  # of the names of network services that smolmon makes
 
@@ -52,6 +59,10 @@ AGENT = f"{DIRECTORY}/smolmon.pyz"
 CLUSTER = f"{DIRECTORY}/cluster.yaml"
 WEB = f"{DIRECTORY}/web.yml"
 AUTHORITY, CERTIFICATE, KEY = f"{TLS}/authority.crt", f"{TLS}/node.crt", f"{TLS}/node.key"
+PF_RULES = f"{DIRECTORY}/pf.conf"
+PF_SCRIPT = f"{DIRECTORY}/isolation.sh"
+PF_TOKEN = f"{DIRECTORY}/pf.token"  # of the reference by which we keep pf enabled
+NEIGHBOUR_SCRIPT = f"{DIRECTORY}/neighbors.sh"
 STATE = "/var/db/smolmon"
 FIREWALL_RULE = f"{STATE}/firewall"  # names the program that setup let through the firewall
 LOGS = "/var/log/smolmon"
@@ -65,6 +76,8 @@ def daemon_file(label: str) -> str:
 
 DIRECTORIES = (DIRECTORY, TLS, STATE, LOGS)
 PATHS = (
-    *(daemon_file(FORWARDING), AGENT, CLUSTER, AUTHORITY, CERTIFICATE, KEY, WEB),
+    *(daemon_file(FORWARDING), daemon_file(FENCE), daemon_file(NEIGHBOURS)),
+    *(PF_RULES, PF_SCRIPT, NEIGHBOUR_SCRIPT),
+    *(AGENT, CLUSTER, AUTHORITY, CERTIFICATE, KEY, WEB),
     *(daemon_file(EXPORTER), FIREWALL_RULE),
 )

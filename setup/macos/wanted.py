@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from attrs import frozen
 
 from smolmon.cluster import Cluster, derive
-from smolmon.cluster.model import Kind
+from smolmon.cluster.model import Apart, Kind
 from smolmon.macos.ifconfig import Interface
 from smolmon.macos.networksetup import AdditionalRoute, Method
 from smolmon.setup.macos.facts import Facts, StoredService
@@ -38,8 +38,22 @@ class Link:
 
 
 @frozen
+class Peer:
+    """Another member of a segment with `static_neighbors`; `mac` where the file declares it."""
+
+    segment: str
+    node: str
+    address: IPv4Address
+    mac: str | None
+
+
+@frozen
 class Wanted:
-    """What one node is to be. `declared` names every routed subnet of the cluster."""
+    """What one node is to be. `declared` names every routed subnet of the cluster.
+
+    `apart`, on a gateway with `isolation: enforce`: the subnets that open nothing towards each
+    other, but for the addresses `free`. `peers`: whose MAC addresses are to be kept.
+    """
 
     node: str
     links: tuple[Link, ...]
@@ -47,6 +61,9 @@ class Wanted:
     declared: tuple[tuple[str, IPv4Network], ...]
     management: str
     port: int
+    apart: tuple[IPv4Network, ...] = ()
+    free: tuple[IPv4Address, ...] = ()
+    peers: tuple[Peer, ...] = ()
 
     def catches(self, network: IPv4Network) -> bool:
         """Whether a route to `network` would catch cluster traffic."""
@@ -81,7 +98,23 @@ def wanted(cluster: Cluster, node: str) -> Wanted:
         declared=tuple((s.name, s.subnet) for s in cluster.routed),
         management=cluster.node(node).management,
         port=cluster.exporter_port,
+        apart=_apart(cluster, node),
+        free=tuple(sorted(derive.free_to_cross(cluster))),
+        peers=tuple(
+            Peer(segment.name, member.node, member.address, member.mac)
+            for segment in cluster.segments_of(node)
+            if segment.static_neighbors
+            for member in segment.members
+            if member.node != node
+        ),
     )
+
+
+def _apart(cluster: Cluster, node: str) -> tuple[IPv4Network, ...]:
+    if cluster.isolation is not Apart.ENFORCE or node not in derive.gateways(cluster):
+        return ()
+    subnets = sorted(segment.subnet for segment in derive.kept_apart(cluster))
+    return tuple(subnets) if len(subnets) > 1 else ()
 
 
 def port_of(link: Link, facts: Facts) -> Interface | None:

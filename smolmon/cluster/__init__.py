@@ -16,6 +16,7 @@ from smolmon.cluster.model import (
     Segment,
     Server,
 )
+from smolmon.cluster.monitor import Monitor, RemoteWrite
 
 __all__ = [
     "Apart",
@@ -28,8 +29,10 @@ __all__ = [
     "Internet",
     "Kind",
     "Member",
+    "Monitor",
     "Node",
     "Platform",
+    "RemoteWrite",
     "Segment",
     "Server",
     "load",

@@ -431,3 +431,14 @@ def _isolation_target(cluster: Cluster, segment: Segment) -> str:
     gateway = gateway_of(cluster, segment.name)
     workers = [m.node for m in segment.members if m.node != gateway]
     return workers[0] if workers else segment.members[0].node
+
+
+def labels(cluster: Cluster, node: str) -> dict[str, str]:
+    """The labels that the scrape configuration attaches to all that `node` says."""
+    found = {"cluster": cluster.name, "node": node, "role": role(cluster, node)}
+    its_home = home(cluster, node)
+    if its_home and (gateway := gateway_of(cluster, its_home.name)):
+        found["gateway"] = gateway
+    if its_home:
+        found["segment"] = its_home.name
+    return found

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from attrs import evolve
 
-from smolmon.cluster import load_bandwidth, units
+from smolmon.cluster import load_bandwidth, load_monitor, load_notify, units
 from smolmon.cluster.model import (
     DEFAULT_EXPORTER_PORT,
     EXPECTATIONS,
@@ -110,7 +110,7 @@ class _Reader:
         keys = self.mapping(
             top,
             required=("cluster", "server", "nodes", "segments"),
-            optional=("internet", "exporter", "isolation", "bandwidth"),
+            optional=("internet", "exporter", "isolation", "bandwidth", "monitor", "notify"),
         )
         if keys is None:
             return None
@@ -132,10 +132,21 @@ class _Reader:
         port = self.exporter_port(keys.get("exporter"))
         apart = self.choice(keys.get("isolation"), Apart) or Apart.REPORT
         bandwidth = load_bandwidth.bandwidth(self, keys.get("bandwidth"))
+        monitor = load_monitor.monitor(self, keys.get("monitor"))
+        notify = load_notify.notify(self, keys.get("notify"))
         if self.problems or name is None or server is None:
             return None
         return Cluster(
-            name, tuple(nodes), tuple(segments), server, internet, port, apart, bandwidth
+            name,
+            tuple(nodes),
+            tuple(segments),
+            server,
+            internet,
+            port,
+            apart,
+            bandwidth,
+            monitor,
+            notify,
         )
 
     def node(self, name: str, place: Place) -> Node | None:

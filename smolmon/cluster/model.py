@@ -9,7 +9,10 @@ from __future__ import annotations
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 
-from attrs import frozen
+from attrs import field, frozen
+
+from smolmon.cluster.monitor import Monitor
+from smolmon.cluster.notify import Notify
 
 DEFAULT_EXPORTER_PORT = 9742
 DEFAULT_BANDWIDTH_PORT = 9743
@@ -165,6 +168,8 @@ class Cluster:
     exporter_port: int = DEFAULT_EXPORTER_PORT
     isolation: Apart = Apart.REPORT
     bandwidth: Bandwidth = Bandwidth()
+    monitor: Monitor = field(factory=Monitor)
+    notify: Notify = field(factory=Notify)
 
     def node(self, name: str) -> Node:
         """The node called `name`. Raises KeyError."""

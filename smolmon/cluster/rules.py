@@ -8,7 +8,7 @@ from itertools import combinations
 
 from smolmon.cluster import timetable
 from smolmon.cluster.derive import AmbiguousGatewayError, DisconnectedError, home, uplinks
-from smolmon.cluster.model import Apart, Cabling, Cluster, Kind, Segment
+from smolmon.cluster.model import Cabling, Cluster, Kind, Segment
 
 Finding = tuple[str, str]  # the key it is about, and what is wrong with it, with the remedy
 
@@ -185,17 +185,7 @@ def warnings_of(cluster: Cluster) -> list[Finding]:
         *_home_router(cluster),
         *_single_points(cluster),
         *_dual(cluster),
-        *_not_yet(cluster),
     ]
-
-
-def _not_yet(cluster: Cluster) -> Iterator[Finding]:
-    if cluster.isolation is Apart.ENFORCE:
-        yield "isolation", "`enforce` is not carried out yet: as with `report`, nothing is dropped"
-    for segment in cluster.routed:
-        if segment.static_neighbors:
-            key = f"segments.{segment.name}.static_neighbors"
-            yield key, "is not carried out yet: MAC addresses are found by ARP as ever"
 
 
 def _claimed(cluster: Cluster) -> Iterator[Finding]:

@@ -27,6 +27,18 @@ cluster_option = click.option(
 )
 
 
+clusters_option = click.option(
+    "--cluster",
+    "-c",
+    "cluster_files",
+    metavar="FILE",
+    multiple=True,
+    default=lambda: (_default_file(),),
+    show_default="./cluster.yaml, then $SMOLMON_CLUSTER",
+    help="The cluster file; several, for several clusters.",
+)
+
+
 def load_cluster(cluster_file: str) -> Cluster:
     """The cluster declared in `cluster_file`; exit 2 and a line for each problem if it has any."""
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
 import click
 
+from smolmon.alerts.notify import HERE
+from smolmon.alerts.notify_secrets import notes
+from smolmon.alerts.prometheus import Names, interval, prometheus_of
 from smolmon.alerts.render import (
-    DEFAULT_WEBHOOK,
     HEADER,
     RenderError,
     Trust,
@@ -17,16 +20,25 @@ from smolmon.alerts.render import (
     write,
 )
 from smolmon.alerts.render import render as texts_of
-from smolmon.alerts.speed import duration, interval
+from smolmon.alerts.shared import monitor_of, notify_of
+from smolmon.alerts.speed import duration
 from smolmon.cluster import Cluster
-from smolmon.commands.options import cluster_option, load_cluster
+from smolmon.commands.options import clusters_option, load_cluster
 from smolmon.dashboards import provisioning
 from smolmon.setup.trust import TrustError
+
+# What docker-compose.yml calls its services.
+IN_COMPOSE = Names("http://prometheus:9090", "http://alertmanager:9093", data="/prometheus")
 
 
 @click.command()
 @click.argument("directory", metavar="DIR")
-@cluster_option
+@clusters_option
+@click.option(
+    "--compose",
+    is_flag=True,
+    help="For the containers of docker-compose.yml, which `smolmon up` starts.",
+)
 @click.option(
     "--speed",
     metavar="N",
@@ -37,27 +49,82 @@ from smolmon.setup.trust import TrustError
 @click.option(
     "--webhook",
     metavar="URL",
-    default=DEFAULT_WEBHOOK,
-    show_default=True,
-    help="Where Alertmanager posts notifications.",
+    help="Post notifications here alone, whatever the cluster file says under `notify`.",
 )
-def render(directory: str, cluster_file: str, speed: str, webhook: str) -> None:
+@click.option(
+    "--secrets",
+    metavar="DIR",
+    help="Where Alertmanager sees the cluster file's folder, for files of secrets whose paths are "
+    "relative: the mount point, in a container.  [default: that folder]",
+)
+def render(
+    directory: str,
+    *,
+    cluster_files: Sequence[str],
+    compose: bool,
+    speed: str,
+    webhook: str | None,
+    secrets: str | None,
+) -> None:
     """Write the monitor's configuration.
 
     DIR gets prometheus/ (prometheus.yml, rules, targets, tls), alertmanager/ (alertmanager.yml) and
-    grafana/ (provisioning: data source, folder, boards). tls/prometheus.key opens every exporter:
-    it is for the user that Prometheus runs as, alone.
+    grafana/ (provisioning: data source, folder, boards). tls/CLUSTER/prometheus.key opens every
+    exporter: it is for the user that Prometheus runs as, alone.
+
+    Give --cluster several times to watch several clusters with one Prometheus. DIR then holds
+    those and no others.
     """
+    names = IN_COMPOSE if compose else Names()
     try:
-        factor, url = parse_speed(speed), check_webhook(webhook)
-        cluster = load_cluster(cluster_file)
-        grafana = provisioning.texts(cluster, HEADER, duration(interval(factor)))
-        texts = texts_of(cluster, trust_of(cluster), factor, url)
-        for path in write(Path(directory), texts | grafana):
+        factor = parse_speed(speed)
+        url = None if webhook is None else check_webhook(webhook)
+        clusters = [load_cluster(file) for file in cluster_files]
+        home = Path(directory) / "alertmanager" if compose else folder_of(cluster_files, clusters)
+        seen = PurePath(secrets) if secrets else HERE if compose else home
+        for path in written(Path(directory), texts(clusters, factor, url, names, seen)):
             click.echo(path)
+        for line in notes(notify_of(clusters), home) if url is None else ():
+            click.echo(line, err=True)
     except (RenderError, TrustError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
+
+
+def written(directory: Path, texts: dict[str, str]) -> list[Path]:
+    """Write `texts` below `directory`, and take away what earlier runs wrote beyond them.
+
+    The files' paths. Raises RenderError.
+    """
+    paths = write(directory, texts)
+    for path in provisioning.stale(directory, paths):
+        path.unlink(missing_ok=True)
+    return paths
+
+
+def folder_of(files: Sequence[str], clusters: Sequence[Cluster]) -> Path:
+    """The folder of the cluster file whose receivers count, to which their files are relative."""
+    said = (f for f, c in zip(files, clusters, strict=True) if c.notify == notify_of(clusters))
+    return Path(next(said)).resolve().parent
+
+
+def texts(
+    clusters: Sequence[Cluster],
+    speed: float,
+    webhook: str | None,
+    names: Names,
+    secrets: PurePath = HERE,
+) -> dict[str, str]:
+    """Every file's text, by its path below the output folder. Raises RenderError, TrustError.
+
+    `secrets` is where Alertmanager finds receivers' files whose paths are relative.
+    """
+    first, *others = clusters
+    more = {cluster: trust_of(cluster) for cluster in others}
+    monitor = texts_of(first, trust_of(first), speed, webhook, secrets, others=more, names=names)
+    declared = monitor_of(clusters)
+    every, url = duration(interval(declared, speed)), prometheus_of(declared, names)
+    return monitor | provisioning.texts(clusters, HEADER, every, url, names.long_term)
 
 
 def trust_of(cluster: Cluster) -> Trust:

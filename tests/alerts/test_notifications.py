@@ -172,7 +172,7 @@ def configure(directory: Path, world: World, alertmanager: str) -> None:
         group["targets"] = [world.address]
         labels["__scheme__"] = "http"
         labels["__metrics_path__"] = f"/{labels['cluster']}/{labels['node']}"
-    texts["prometheus/targets/smolmon.json"] = json.dumps(groups)
+    texts[f"prometheus/targets/{GUIDE.name}.json"] = json.dumps(groups)
     name = "prometheus/prometheus.yml"
     assert ALERTMANAGER in texts[name]
     texts[name] = texts[name].replace(ALERTMANAGER, alertmanager)

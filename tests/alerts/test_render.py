@@ -27,14 +27,16 @@ Tool = Callable[[str], str]
 EXAMPLE = ROOT / "examples" / "guide.yaml"
 TRUST = Trust("certificate", "key", "authority")
 FILES = {
-    f"{TLS}/authority.crt",
-    f"{TLS}/prometheus.crt",
-    f"{TLS}/prometheus.key",
+    f"{TLS}/guide/authority.crt",
+    f"{TLS}/guide/prometheus.crt",
+    f"{TLS}/guide/prometheus.key",
     "prometheus/prometheus.yml",
-    "prometheus/targets/smolmon.json",
+    "prometheus/prometheus.flags",
+    "prometheus/targets/guide.json",
     "alertmanager/alertmanager.yml",
+    "alertmanager/smolmon.tmpl",
     *(f"prometheus/rules/{name}" for name in shipped_rules()),
-    *provisioning.texts(load(EXAMPLE), HEADER, "5s"),
+    *provisioning.texts([load(EXAMPLE)], HEADER, "5s"),
 }
 
 
@@ -79,7 +81,7 @@ def test_prometheus_shows_a_certificate_and_finds_it_wherever_the_folder_is(
     (tmp_path / "made").rename(tmp_path / "mounted")
     config = tmp_path / "mounted" / "prometheus" / "prometheus.yml"
     check(tool("promtool"), "check", "config", config)
-    (scrape,) = yaml.safe_load(config.read_text())["scrape_configs"]
+    scrape, *_ = yaml.safe_load(config.read_text())["scrape_configs"]
     assert scrape["scheme"] == "https"
     files = {k: config.parent / v for k, v in scrape["tls_config"].items() if k.endswith("_file")}
     context = ssl.create_default_context(cafile=files["ca_file"])
@@ -93,7 +95,7 @@ def test_prometheus_shows_a_certificate_and_finds_it_wherever_the_folder_is(
 
 def test_the_key_is_for_its_owner_alone_and_a_second_run_keeps_it(tmp_path: Path) -> None:
     smolmon_render(tmp_path)
-    key = tmp_path / TLS / "prometheus.key"
+    key = tmp_path / TLS / "guide" / "prometheus.key"
     before = key.read_bytes()
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert "PRIVATE KEY" not in smolmon_render(tmp_path).output
@@ -104,7 +106,7 @@ def test_the_key_is_for_its_owner_alone_and_a_second_run_keeps_it(tmp_path: Path
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_the_user_whom_the_key_was_given_to_keeps_it(tmp_path: Path) -> None:
     smolmon_render(tmp_path)
-    key = tmp_path / TLS / "prometheus.key"
+    key = tmp_path / TLS / "guide" / "prometheus.key"
     os.chown(key, 12345, 12346)
     smolmon_render(tmp_path)
     assert (key.stat().st_uid, key.stat().st_gid) == (12345, 12346)
@@ -145,7 +147,7 @@ def test_an_authority_that_cannot_be_used_is_one_line(
 
 
 def test_every_node_is_a_target_at_its_management_address() -> None:
-    groups = json.loads(render(GUIDE, TRUST)["prometheus/targets/smolmon.json"])
+    groups = json.loads(render(GUIDE, TRUST)["prometheus/targets/guide.json"])
     assert {g["labels"]["node"]: g["targets"] for g in groups} == {
         node.name: [f"{node.management}:9742"] for node in GUIDE.nodes
     }
@@ -168,8 +170,8 @@ def test_every_node_is_a_target_at_its_management_address() -> None:
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [
-        (["alertname=SmolmonForwardingDisabled", "class=cause", "severity=critical"], "smolmon"),
-        (["alertname=SmolmonServerUnreachable", "class=symptom", "severity=critical"], "smolmon"),
+        (["alertname=SmolmonForwardingDisabled", "class=cause", "severity=critical"], "local"),
+        (["alertname=SmolmonServerUnreachable", "class=symptom", "severity=critical"], "local"),
         (["alertname=SmolmonExplained", "class=explained", "severity=none"], "null"),
         (["alertname=Watchdog", "class=meta", "severity=none"], "null"),
     ],

@@ -11,7 +11,7 @@ from smolmon.dashboards.generate import text
 from tests.dashboards.made import BOARDS, EXAMPLES, HOMES
 
 HEADER = "# ours\n"
-TEXTS = provisioning.texts(EXAMPLES["guide"], HEADER, "5s", "http://prometheus:9090")
+TEXTS = provisioning.texts([EXAMPLES["guide"]], HEADER, "5s", "http://prometheus:9090")
 HERE = "grafana/provisioning"
 
 

@@ -117,3 +117,23 @@ class Lab:
         return not self.query(f'ALERTS{{alertname!~"{silent}"}}') and not [
             a for a in self.alertmanager() if a["labels"]["alertname"] not in silent.split("|")
         ]
+
+
+def write(lab: Lab, node: str, path: str, text: str) -> None:
+    """A file on a machine."""
+    subprocess.run(
+        [sys.executable, "-m", "smolmon", "lab", "exec", node, "--", "tee", path],
+        cwd=ROOT,
+        input=text,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def setup(lab: Lab, *arguments: str, code: int = 0) -> str:
+    """Everything that `smolmon setup` on the controller says."""
+    done = lab.run("controller", "smolmon", "setup", *arguments, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout + done.stderr

@@ -186,7 +186,7 @@ def test_it_listens_on_the_management_address_only(lab: Lab) -> None:
 
 def curl(lab: Lab, *options: str, url: str = URL) -> int:
     """The exit status of curl on the controller, which trusts the cluster's authority."""
-    ca = f"{MONITOR}/prometheus/tls/authority.crt"
+    ca = f"{MONITOR}/prometheus/tls/small/authority.crt"
     words = ["curl", "-sf", "-o", "/dev/null", "--max-time", "5", "--cacert", ca, *options, url]
     return lab.run("controller", *words, check=False).returncode
 

@@ -44,9 +44,6 @@ QUIET = {
     "node / Firewall / C": "macOS",
     "meta / Certificate days left / A": "certificates",
     "meta / Files could be used / B": "certificates",
-    "meta / Rule evaluations that failed / A": "a Prometheus that scrapes itself",
-    "meta / Notifications that Prometheus could not hand over / A": "the same",
-    "meta / Notifications that Alertmanager could not send / A": "the same, and Alertmanager",
 }
 CLUSTER = "guide"
 pytestmark = pytest.mark.long

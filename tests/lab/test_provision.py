@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.lab.client import ROOT, Lab, refuse_to_replace_a_lab, smolmon, until
+from tests.lab.client import Lab, refuse_to_replace_a_lab, setup, smolmon, until, write
 
 CLUSTER = """\
 cluster: small
@@ -89,14 +88,14 @@ with connections([node]) as runners:
 PYTHON = "/usr/local/lib/smolmon-python"
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest.fixture(scope="module", params=["bookworm", pytest.param("trixie", marks=pytest.mark.long)])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Bare machines; an edge node has a profile of its owner's."""
     refuse_to_replace_a_lab()
     file = tmp_path_factory.mktemp("provision") / "cluster.yaml"
     file.write_text(CLUSTER)
     try:
-        smolmon("lab", "up", "--bare", "--cluster", str(file))
+        smolmon("lab", "up", "--bare", "--cluster", str(file), "--suite", request.param)
         lab = Lab(file)
         lab.run("left", *OWNER, "eth0", "ipv4.method", "manual", "ipv4.addresses", "10.99.0.2/24")
         lab.run("controller", "mkdir", TWIST)
@@ -111,26 +110,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 OWNER = ("nmcli", "connection", "add", "type", "ethernet", "con-name", "owner", "ifname")
-
-
-def write(lab: Lab, node: str, path: str, text: str) -> None:
-    """A file on a machine."""
-    subprocess.run(
-        [sys.executable, "-m", "smolmon", "lab", "exec", node, "--", "tee", path],
-        cwd=ROOT,
-        input=text,
-        text=True,
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
-
-
-def setup(lab: Lab, *arguments: str, code: int = 0) -> str:
-    """Everything that `smolmon setup` on the controller says."""
-    done = lab.run("controller", "smolmon", "setup", *arguments, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def planned(lab: Lab) -> dict[str, list[str]]:
@@ -339,6 +318,8 @@ BY_HAND = [
     ),
     ("left", "ip route add default via 192.168.50.1 dev eth0", "eth0 also has a default route"),
     ("left", "ip link set eth0 down", "eth0 was taken down by hand"),
+    ("left", "echo >> /opt/smolmon/tls/node.crt", "the certificate is another one"),
+    ("left", "rm /opt/smolmon/tls/node.key", "the key is not installed"),
 ]
 
 
@@ -355,6 +336,17 @@ def test_what_is_altered_by_hand_is_named_and_repaired(
     setup(lab, "--yes")
     until("nothing left to do", lambda: planned(lab) == {}, 20)
     assert profiles(lab) == before
+
+
+def test_after_a_reboot_of_every_node_there_is_nothing_to_do(lab: Lab) -> None:
+    setup(lab, "--yes")
+    before = profiles(lab)
+    smolmon("lab", "reboot", *NODES)
+    until("all nodes answer", lambda: reachable(lab), 60)
+    until("nothing left to do", lambda: planned(lab) == {}, 60)
+    until("the network as before", lambda: profiles(lab) == before, 60)
+    lab.run("controller", "smolmon", "verify")
+    lab.run("controller", "smolmon", "verify", "--after-reboot")
 
 
 # -- trouble that is told in one line -------------------------------------------------------------

@@ -30,6 +30,7 @@ from smolmon.macos import (
     netstat_routes,
     netstat_tcp,
     networksetup,
+    pf,
     ping,
     pmset,
     route_get,
@@ -39,6 +40,8 @@ from smolmon.macos import (
 )
 from smolmon.macos.networksetup import AdditionalRoute, HardwarePort, Method, Service
 from smolmon.macos.socketfilterfw import AppRule, FirewallState
+from smolmon.setup.macos import fence
+from smolmon.setup.macos.tools import ANCHOR
 
 ROOT = Path(__file__).parents[2]
 NAME = f"smt-{os.getpid()}-mac"
@@ -318,6 +321,65 @@ def test_neighbours(mac: Tool) -> None:
     assert "no entry" in mac("arp", "-n", "10.10.0.5", status=1)
     assert all(e.device == "bridge0" for e in ndp.parse(mac("ndp", "-an")) if "bridge" in e.device)
     assert ndp.parse(mac("ndp", "-an"))
+
+
+def test_neighbours_of_one_interface(mac: Tool) -> None:
+    def seen() -> dict[str, tuple[str | None, bool]]:
+        found = arp.parse(mac("arp", "-an"))
+        return {str(e.address): (e.mac, e.permanent) for e in found if e.device == "bridge0"}
+
+    scope = ("ifscope", "bridge0")
+    mac("ping", "-c", "1", "10.10.0.3")
+    mac("arp", "-S", "10.10.0.3", "2:0:0:0:0:3", *scope)
+    assert seen()["10.10.0.3"] == ("02:00:00:00:00:03", True)
+    mac("arp", "-S", "10.10.0.3", "2:0:0:0:0:4", *scope)
+    assert seen()["10.10.0.3"] == ("02:00:00:00:00:04", True)
+    mac("arp", "-d", "10.10.0.3", "ifscope", "en1", status=1)
+    mac("arp", "-d", "10.10.0.3", *scope)
+    mac("arp", "-d", "10.10.0.3", *scope, status=1)
+    # Such an entry needs the interface's address, and goes with it.
+    assert "cannot intuit" in mac("arp", "-S", "192.168.50.2", "2:0:0:0:0:5", *scope, status=1)
+    mac("arp", "-S", "10.10.0.3", "2:0:0:0:0:3", *scope)
+    mac("networksetup", "-setmanual", BRIDGE, "10.99.0.1", "255.255.255.0", "")
+    mac("networksetup", "-setmanual", BRIDGE, "10.10.0.1", "255.255.255.0", "")
+    assert seen().get("10.10.0.3", (None, False))[1] is False
+
+
+def test_the_rules_of_setup_act_while_somebody_holds_pf(mac: Tool, tmp_path: Path) -> None:
+    mac("networksetup", "-setmanual", USB, "192.168.50.1", "255.255.255.0", "")
+    run("ip", "-n", NAME, "address", "add", "192.168.51.2/32", "dev", "lo")
+    run("ip", "-n", FAR, "address", "add", "192.168.50.2/24", "dev", "en5")
+    run("ip", "-n", FAR, "route", "add", "192.168.51.0/24", "via", "192.168.50.1")
+    file = tmp_path / "pf.conf"
+    asked = fence.ruleset(
+        [IPv4Network("192.168.50.0/24"), IPv4Network("192.168.51.0/24")],
+        [IPv4Address("192.168.50.1")],
+    )
+    file.write_bytes(asked)
+
+    def crosses() -> bool:
+        ping_ = ("ping", "-c1", "-W1", "-q", "-I", "192.168.50.2", "192.168.51.2")
+        return run("ip", "netns", "exec", FAR, *ping_, check=False).returncode == 0
+
+    assert crosses()
+    mac("pfctl", "-q", "-onone", "-a", ANCHOR, "-f", str(file))
+    assert crosses()  # nobody has enabled it
+    assert pf.enabled(mac("pfctl", "-s", "info")) is False
+    assert pf.references(mac("pfctl", "-s", "References")) == frozenset()
+    for _ in range(2):
+        mac("pfctl", "-E")
+    assert not crosses()
+    assert mac("ping", "-c", "1", "-W", "1000", "192.168.50.2")
+    first, second = pf.references(mac("pfctl", "-s", "References"))
+    assert pf.rules(mac("pfctl", "-a", ANCHOR, "-s", "rules")) == pf.rules(asked.decode())
+    mac("pfctl", "-X", first)
+    mac("pfctl", "-X", first, status=1)
+    assert not crosses()
+    mac("pfctl", "-q", "-a", ANCHOR, "-F", "rules")
+    assert crosses()
+    assert pf.enabled(mac("pfctl", "-s", "info")) is True
+    mac("pfctl", "-X", second)
+    assert pf.enabled(mac("pfctl", "-s", "info")) is False
 
 
 def test_pings(mac: Tool) -> None:

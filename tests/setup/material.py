@@ -15,10 +15,14 @@ from pathlib import Path
 
 from attrs import evolve
 
-from smolmon.cluster import Cluster, load
+from smolmon.cluster import Cluster, Kind, load
+from smolmon.cluster.model import Apart
 from smolmon.setup.bundle import Bundle, Identity
 from smolmon.setup.linux import facts as facts_module
-from smolmon.setup.linux.facts import Connection, Facts, File, KernelRoute, Profile, ProfileRoute
+from smolmon.setup.linux import fence, neighbours
+from smolmon.setup.linux.facts import Connection, Facts, KernelRoute, Profile, ProfileRoute
+from smolmon.setup.linux.facts_system import File
+from smolmon.setup.linux.neighbours import StaticNeighbour
 from smolmon.setup.linux.service import WantedFile, files
 from smolmon.setup.linux.wanted import Wanted, wanted
 from smolmon.setup.steps import Step
@@ -50,6 +54,13 @@ def bare(node: str) -> Facts:
 def want(node: str) -> Wanted:
     """What the guide's cluster asks of `node`."""
     return wanted(guide(), node)
+
+
+@cache
+def strict() -> Cluster:
+    """The guide's cluster, with segments kept apart and static neighbours on Ethernet."""
+    segments = tuple(evolve(s, static_neighbors=s.kind is Kind.ETHERNET) for s in guide().segments)
+    return evolve(guide(), isolation=Apart.ENFORCE, segments=segments)
 
 
 def bundle(agent: bytes = b"agent", identity: Identity = IDENTITY) -> Bundle:
@@ -89,7 +100,8 @@ def after(facts: Facts, step: Step) -> Facts:
     """
     first = step.command.split(" || ", maxsplit=1)[0]  # the first way works here
     for one in first.split(" && "):
-        words = shlex.split(one.removesuffix(" </dev/null"))
+        plain = one.removeprefix("{ ").removesuffix("; } 2>/dev/null")
+        words = shlex.split(plain.removesuffix(" </dev/null"))
         if words[:2] == ["sudo", "-n"]:
             words = words[2:]
         facts = _run(facts, words, step.content)
@@ -115,13 +127,18 @@ def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noq
         case ["install", "-D", "-m", mode, "/dev/stdin", path]:
             assert content is not None
             new_file = File(hashlib.sha256(content).hexdigest(), NOW, int(mode, 8))
-            return evolve(facts, files={**facts.files, path: new_file})
+            static = facts.static
+            if path.startswith(neighbours.FILE):
+                static = neighbours.entries(content.decode())
+            return evolve(facts, files={**facts.files, path: new_file}, static=static)
         case ["rm", "-f", path]:
             return evolve(
                 facts,
                 files={k: f for k, f in facts.files.items() if k != path},
                 folder=tuple(p for p in facts.folder if p != path),
                 setters={k: tuple(p for p in v if p != path) for k, v in facts.setters.items()},
+                static=() if path == neighbours.FILE else facts.static,
+                fence=evolve(facts.fence, made=() if path == fence.RULES else facts.fence.made),
             )
         case ["rmdir", path]:
             assert path in facts.folder
@@ -134,13 +151,35 @@ def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noq
             moved = {**facts.files, new_path: facts.files[old]}
             del moved[old]
             return evolve(facts, files=moved)
+        case ["ip", "neigh", "replace", address, "lladdr", mac, *_, "dev", name]:
+            kept = StaticNeighbour(IPv4Address(address), mac, name)
+            return evolve(facts, permanent=(*_others(facts, address, name), kept))
+        case ["ip", "neigh", "del", address, "dev", name]:
+            return evolve(facts, permanent=_others(facts, address, name))
+        case ["systemctl", "enable", "-q", fence.UNIT]:
+            return evolve(facts, fence=evolve(facts.fence, enabled=True, reload_needed=False))
+        case ["systemctl", "disable", "-q", fence.UNIT]:
+            return evolve(facts, fence=evolve(facts.fence, enabled=False))
+        case ["systemctl", "stop", fence.UNIT]:
+            return evolve(facts, fence=evolve(facts.fence, active=False, live=()))
+        case ["systemctl", "restart" | "reload", fence.UNIT]:
+            # Loading a file makes the kernel what the file makes of an empty one.
+            rules = (facts.files[fence.RULES].sha256,)
+            return evolve(facts, fence=evolve(facts.fence, active=True, live=rules, made=rules))
+        case ["nft", "delete", "table", "ip", fence.TABLE]:
+            assert facts.fence.live
+            return evolve(facts, fence=evolve(facts.fence, live=()))
         case ["sysctl", "-q", "-w", setting]:
             key, value = setting.split("=")
             return evolve(facts, sysctl={**facts.sysctl, key: value})
         case ["systemctl", "enable", "-q", _]:
             return evolve(facts, service=evolve(facts.service, enabled=True, reload_needed=False))
         case ["systemctl", "daemon-reload"]:
-            return evolve(facts, service=evolve(facts.service, reload_needed=False))
+            return evolve(
+                facts,
+                service=evolve(facts.service, reload_needed=False),
+                fence=evolve(facts.fence, reload_needed=False),
+            )
         case ["systemctl", "stop", _]:
             return evolve(facts, service=evolve(facts.service, active=False, started=None))
         case ["systemctl", "disable", "-q", _]:
@@ -148,6 +187,11 @@ def _run(facts: Facts, words: list[str], content: bytes | None) -> Facts:  # noq
         case ["systemctl", "restart", _]:
             return evolve(facts, service=evolve(facts.service, active=True, started=NOW))
     raise AssertionError(f"the model does not know {words}")
+
+
+def _others(facts: Facts, address: str, name: str) -> tuple[StaticNeighbour, ...]:
+    here = (IPv4Address(address), name)
+    return tuple(n for n in facts.permanent if (n.address, n.interface) != here)
 
 
 def _profile(before: Profile | None, pairs: list[str]) -> Profile:

@@ -89,7 +89,7 @@ class Machine:
 
     # the System and the State of this machine
 
-    def facts_script(self, only_network=False):
+    def facts_script(self, only_network=False, exporter=True):
         return "facts"
 
     def alone(self):

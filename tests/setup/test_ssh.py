@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import threading
 import time
 from pathlib import Path
 
@@ -114,3 +117,42 @@ def test_a_mac_that_keeps_the_terminal_from_the_network_is_told(monkeypatch):
     assert "Local Network" not in explain(err, "mini1")[1]
     monkeypatch.setattr("smolmon.setup.ssh.sys.platform", "darwin")
     assert "Privacy & Security > Local Network" in explain(err, "mini1")[1]
+
+
+def master(path: Path, answer: bytes) -> tuple[socket.socket, threading.Thread, list[bytes]]:
+    """A stand-in for ssh's multiplexing master (PROTOCOL.mux); what it was sent."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    sent: list[bytes] = []
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, connection.makefile("rb") as packets:
+            connection.sendall(struct.pack(">III", 8, 1, 4))
+            for _ in range(2):
+                sent.append(packets.read(*struct.unpack(">I", packets.read(4))))
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return server, thread, sent
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked"),
+    [
+        (struct.pack(">III", 8, 0x80000001, 0), False),
+        (struct.pack(">III", 8, 0x80000003, 0), True),
+        (b"", True),
+    ],
+)
+def test_a_master_is_told_to_end_and_asked_by_ssh_where_that_fails(ssh, answer, asked):
+    log = ssh("exit 0")
+    log.touch()
+    with connections([NODE]) as runners:
+        server, thread, sent = master(runners["pi5"]._socket, answer)
+    thread.join(5)
+    server.close()
+    assert sent == [struct.pack(">II", 1, 4), struct.pack(">II", 0x10000005, 0)]
+    assert ("-O exit" in log.read_text()) == asked

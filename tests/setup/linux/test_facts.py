@@ -7,10 +7,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from smolmon.setup.linux import facts
+from smolmon.setup.linux import facts, preflight
 from smolmon.setup.linux.facts import Connection, Device, FactsError, ProfileRoute
+from smolmon.setup.linux.facts_system import Service
 from smolmon.setup.linux.system import LinuxSystem
-from tests.setup.material import guide, recorded
+from tests.setup.material import guide, recorded, want
 
 
 def test_a_bare_node():
@@ -23,7 +24,7 @@ def test_a_bare_node():
     assert seen.stored == seen.applied == seen.files == {}
     assert seen.python_version == (3, 11)
     assert seen.sysctl == {"net.ipv4.ip_forward": "0", "net.ipv4.ping_group_range": "1 0"}
-    assert seen.service == facts.Service(False, False, False, None)
+    assert seen.service == Service()
     port = seen.interface("eth0")
     assert port.up
     assert port.carrier
@@ -135,3 +136,60 @@ def test_the_script_is_sound_and_survives_a_machine_with_nothing_on_it():
     )
     with pytest.raises(FactsError, match="NetworkManager"):
         facts.parse(done.stdout)
+
+
+STAND_INS = {
+    "ip": "echo '[]'",
+    "nmcli": r"""case "$*" in
+*device) printf '%s\n' '/o/Devices/2:eth0:ethernet:connected' \
+  '/o/Devices/3:eth1:ethernet:disconnected' '/o/Devices/4:br\:0:bridge:connected';;
+*) printf '%s\n' '/o/Settings/7:UUID-1:802-3-ethernet:eth0:a\:b\\c' \
+  '/o/Settings/8:UUID-2:vpn::';;
+esac""",
+    "busctl": """for last; do :; done
+printf '{"data":[{"connection":{"id":{"data":"%s"}}}]}\\n' "$*" """,
+}
+
+
+def test_the_network_is_read_by_the_paths_that_networkmanager_lists(tmp_path):
+    """Only wanted profiles and connected Ethernet devices are asked for; names come whole."""
+    for name, body in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-s"],
+        input=facts.network_script(["UUID-1", "UUID-3"]),
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        text=True,
+        capture_output=True,
+        timeout=20,
+        check=True,
+    )
+    seen = facts.parse(done.stdout)
+    assert done.stderr == ""
+    assert [(d.name, d.kind) for d in seen.devices] == [
+        ("eth0", "ethernet"),
+        ("eth1", "ethernet"),
+        ("br:0", "bridge"),
+    ]
+    assert [(c.uuid, c.device, c.name) for c in seen.connections] == [
+        ("UUID-1", "eth0", "a:b\\c"),
+        ("UUID-2", "", ""),
+    ]
+    assert list(seen.stored) == ["UUID-1"]
+    assert " /o/Settings/7 " in seen.stored["UUID-1"].name
+    assert list(seen.applied) == ["eth0"]
+    assert " /o/Devices/2 " in seen.applied["eth0"].name
+
+
+def test_the_network_alone_asks_for_nothing_of_the_exporter():
+    system = LinuxSystem(guide(), "pi5")
+    alone = system.facts_script(exporter=False)
+    assert "smolmon-exporter" not in alone
+    assert "python3" not in alone
+    assert "/opt/smolmon/smolmon.pyz" not in alone
+    text = recorded("pi5-provisioned").partition("@@python")[0]
+    without = facts.parse(text)
+    assert not without.exporter_asked
+    assert preflight.refusals(want("pi5"), without) == []
+    assert "python3" in preflight.refusals(want("pi5"), facts.parse(f"{text}@@python\n"))[0]

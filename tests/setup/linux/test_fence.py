@@ -1,4 +1,4 @@
-"""The rules of `isolation: enforce`, in a real kernel: pi5 - gateway - pi4."""
+"""`isolation: enforce` and static neighbours, in a real kernel: pi5 - gateway - pi4."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from smolmon.setup.linux import fence
+from smolmon.setup.linux.facts_system import read_permanent
 from smolmon.setup.linux.fence import TABLE, ruleset
-from smolmon.setup.linux.neighbours import StaticNeighbour, batch
+from smolmon.setup.linux.neighbours import NAME, StaticNeighbour, delete, dispatcher, replace
+from smolmon.setup.linux.neighbours import entries as read_entries
 from tests.exporter.netns import PREFIX, A, B, cable, ip, require_root, sh
 
 pytestmark = pytest.mark.lab
@@ -84,11 +87,84 @@ def test_one_segment_is_kept_from_nobody(gateway):
     assert answers(A, PI4)
 
 
-def test_static_neighbours_are_kept_and_corrected(gateway):
-    for mac in ("02:00:00:00:00:07", "02:00:00:00:00:08"):
-        text = batch([StaticNeighbour(IPv4Address("192.168.50.9"), mac, "en5")])
-        command = ["ip", "netns", "exec", B, "ip", "-batch", "-"]
-        subprocess.run(command, input=text, check=True)
-        command = ["ip", "netns", "exec", B, "ip", "neigh", "show", "192.168.50.9"]
-        seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert seen.strip() == f"192.168.50.9 dev en5 lladdr {mac} PERMANENT"
+def output(*command: str) -> str:
+    entered = ["ip", "netns", "exec", B, *command]
+    return subprocess.run(entered, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def rules(tmp_path, monkeypatch):
+    """A stored file with two subnets on either side, loaded."""
+    file = tmp_path / "isolation.nft"
+    monkeypatch.setattr(fence, "RULES", str(file))
+    further = [*APART, IPv4Network("192.168.53.0/24")]
+    file.write_bytes(ruleset(further, [IPv4Address("192.168.50.9"), IPv4Address("10.0.0.1")]))
+    load(file.read_bytes())
+    return file
+
+
+def differs() -> str | None:
+    made, live = (fence.listed(output(*command)) for command in (fence.made(), fence.live()))
+    return fence.difference(made, live)
+
+
+def test_the_kernel_s_rules_are_compared_with_those_of_the_file(gateway, rules):
+    """Whatever nft makes of them: this one joins neighbouring subnets to a range."""
+    assert differs() is None
+    sh(B, "nft", "insert", "rule", "ip", TABLE, "forward", "accept")
+    assert differs() == "the kernel's table also has `accept`"
+    load(rules.read_bytes())
+    assert differs() is None
+    sh(B, "nft", "flush", "chain", "ip", TABLE, "input")
+    # The same rules are in the other chain, so only their number tells.
+    assert "another" in differs()
+    load(ruleset(APART, []))
+    assert "lacks `ip saddr { 10.0.0.1, 192.168.50.9 } accept`" in differs()
+    sh(B, *fence.delete())
+    made = fence.listed(output(*fence.made()))
+    assert fence.difference(made, ()) == "the kernel has no rules of it"
+
+
+def test_asking_what_a_file_makes_changes_nothing(gateway, rules):
+    sh(B, *fence.delete())
+    before = tables()
+    assert fence.listed(output(*fence.made()))
+    assert tables() == before
+    rules.unlink()
+    assert subprocess.run(fence.made(), capture_output=True, check=False).returncode != 0
+
+
+def permanent() -> tuple[StaticNeighbour, ...]:
+    return read_permanent(output("ip", "-j", "-4", "neigh", "show", "nud", "permanent"))
+
+
+def test_static_neighbours_are_kept_and_corrected(gateway, tmp_path):
+    """As NetworkManager's dispatcher does it."""
+    script = tmp_path / NAME
+    entries = [
+        StaticNeighbour(IPv4Address("192.168.50.9"), f"02:00:00:00:00:0{n}", "en5") for n in "78"
+    ]
+    run = ("env", "CONNECTION_UUID=ours", "sh")
+    for entry in entries:
+        text = dispatcher({"other": [entries[0]], "ours": [entry]})
+        script.write_bytes(text)
+        sh(B, *run, str(script), "en5", "pre-up")
+        assert permanent() == (entry,)
+        assert read_entries(text.decode()) == (entries[0], entry)
+    sh(B, "ip", "link", "set", "en5", "down")
+    sh(B, "ip", "link", "set", "en5", "up")
+    assert permanent() == ()  # why it is run at every activation
+    script.rename(script.with_suffix(".previous"))
+    sh(B, *run, str(script.with_suffix(".previous")), "en5", "pre-up")
+    assert permanent() == ()
+    script.with_suffix(".previous").rename(script)
+    sh(B, "env", "CONNECTION_UUID=mine", "sh", str(script), "en5", "pre-up")
+    assert permanent() == ()
+
+
+def test_commands_for_one_neighbour(gateway):
+    entry = StaticNeighbour(IPv4Address("192.168.50.9"), "02:00:00:00:00:07", "en5")
+    sh(B, *replace(entry))
+    assert permanent() == (entry,)
+    sh(B, *delete(entry.address, entry.interface))
+    assert permanent() == ()

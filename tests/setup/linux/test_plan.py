@@ -13,7 +13,8 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smolmon.setup.linux.facts import Connection, Facts, File, KernelRoute
+from smolmon.setup.linux.facts import Connection, Facts, KernelRoute
+from smolmon.setup.linux.facts_system import File
 from smolmon.setup.linux.plan import plan
 from smolmon.setup.linux.service import (
     AGENT,
@@ -26,8 +27,9 @@ from smolmon.setup.linux.service import (
     WantedFile,
 )
 from smolmon.setup.linux.system import LinuxState
+from smolmon.setup.linux.wanted import wanted
 from smolmon.setup.steps import Plan
-from tests.setup.material import IDENTITY, after, bare, files_of, provisioned, want
+from tests.setup.material import IDENTITY, after, bare, bundle, files_of, provisioned, strict, want
 
 NODES = ("mini1", "pi5")
 PORT = {"mini1": "en5", "pi5": "eth0"}
@@ -409,6 +411,11 @@ def test_what_installing_leaves_is_tidied_up():
     steps = [s for node in NODES for s in planned(node, bare(node)).system if s.content]
     again = evolve(provisioned("pi5"), files={s: File("0" * 64, 0) for s in PATHS})
     steps += [s for s in planned("pi5", again).system if s.content]
+    state = LinuxState(wanted(strict(), "mini1"), provisioned("mini1"))
+    macs = {("edge50", "pi5"): "02:00:00:00:00:05"}
+    there = evolve(state.facts, files={s: File("0" * 64, 0) for s in PATHS})
+    for facts in (state.facts, there):
+        steps += evolve(state, facts=facts).plan(evolve(bundle(), macs=macs)).system
     kept = {w for s in steps for w in s.command.split() if w.endswith((".new", ".previous"))}
     assert kept == set(LEFTOVERS)
     left = evolve(bare("pi5"), files={LEFTOVERS[1]: File("0" * 64, 0)})

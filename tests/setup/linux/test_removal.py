@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from smolmon.setup.linux.facts import Connection, Facts, File
+from smolmon.setup.linux.facts import Connection, Facts
+from smolmon.setup.linux.facts_system import File
 from smolmon.setup.linux.removal import removal
 from smolmon.setup.linux.service import LEFTOVERS, PATHS, SYSCTL_FILE
 from smolmon.setup.linux.system import LinuxState

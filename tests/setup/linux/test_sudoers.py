@@ -18,12 +18,19 @@ from tests.setup.material import bare, bundle, installed, provisioned, want
 
 TOKEN = "/org/freedesktop/NetworkManager/Checkpoint/17"  # noqa: S105
 # Those of the recordings: an early version did not ask for them.
-PROGRAMS = installed("pi5").programs
+PROGRAMS = {
+    **{name: f"/usr/sbin/{name}" for name in ("ip", "nft", "unshare")},
+    **installed("pi5").programs,
+}
 
 
 def allowed(node: str, facts: Facts) -> list[str]:
-    """The commands of the file as sudo matches them: a pattern of fnmatch(3)."""
-    text = sudoers(want(node), evolve(facts, programs=PROGRAMS))
+    """The commands of a node's file, as patterns."""
+    return patterns(sudoers(want(node), evolve(facts, programs=PROGRAMS)))
+
+
+def patterns(text: str) -> list[str]:
+    """The commands of a file as sudo matches them: a pattern of fnmatch(3)."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     found = []
     for line in lines:

@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).parents[3]
 PROGRAMS = (
     *(tools.NETWORKSETUP, tools.SYSCTL, tools.IFCONFIG, tools.ROUTE, tools.NETSTAT),
     *(tools.LAUNCHCTL, tools.PMSET, tools.SYSTEM_PROFILER, tools.SOCKETFILTERFW, tools.SHASUM),
+    *(tools.ARP, tools.PFCTL),
     *("/usr/bin/xcode-select", tools.PYTHONS[0]),
 )
 _MOVED = re.compile(

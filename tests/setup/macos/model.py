@@ -8,7 +8,7 @@ status 0.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 State = dict[str, Any]
@@ -51,6 +51,8 @@ def mini(**changes: Any) -> State:
         "pmset": {"sleep": 0, "womp": 1, "autorestart": 1},
         "thunderbolt": "{}",
         "fails": {},  # by option: how often it will
+        "arp": {},  # static entries: MAC address and device, by address
+        "pf": {"rules": "", "tokens": []},
         "wipes": False,  # whether -setmanual loses the additional routes
     }
     return state | changes
@@ -254,6 +256,53 @@ def socketfilterfw(state: State, args: list[str]) -> str:
     return ""
 
 
+def arp(state: State, args: list[str]) -> str:
+    """arp(8): entries set by hand, which need the interface's address."""
+    if args == ["-an"]:
+        return "".join(
+            f"? ({a}) at {mac} on {device} ifscope permanent [ethernet]\n"
+            for a, (mac, device) in state["arp"].items()
+        )
+    if args[0] == "-n":
+        known = arp(state, ["-an"]).splitlines()
+        return "".join(f"{line}\n" for line in known if f"({args[1]})" in line)
+    if args[0] == "-d":
+        state["arp"].pop(args[1], None)
+        return ""
+    _, address, mac, word, device = args
+    assert word == "ifscope"
+    here = [IPv4Interface(a).network for a in device_of(state, device)["addresses"]]
+    if not any(IPv4Address(address) in network for network in here):
+        return f"cannot intuit interface index and type for {address}\n"
+    short = ":".join(f"{int(octet, 16):x}" for octet in mac.split(":"))
+    state["arp"][address] = [short, device]
+    return ""
+
+
+def pfctl(state: State, args: list[str]) -> str:
+    """pfctl(8), of our anchor; its files are read by the program."""
+    pf = state["pf"]
+    match args:
+        case ["-s", "info"]:
+            return f"Status: {'Enabled' if pf['tokens'] else 'Disabled'} for 0 days\n"
+        case ["-s", "References"]:
+            return "".join(f"4063 pfctl {t} 0 days 00:00:00\n" for t in pf["tokens"])
+        case ["-a", _, "-s", "rules"]:
+            return str(pf["rules"])
+        case ["-q", "-a", _, "-F", "rules"]:
+            pf["rules"] = ""
+        case ["-q", "-onone", "-a", _, "-f", text]:
+            pf["rules"] = text
+        case ["-E"]:
+            pf["tokens"].append(str(4711 + len(pf["tokens"])))
+            return f"pf enabled\nToken : {pf['tokens'][-1]}\n"
+        case ["-X", token]:
+            pf["tokens"].remove(token)
+        case _:
+            raise AssertionError(f"the model does not know {args}")
+    return ""
+
+
 def pmset(state: State, args: list[str]) -> str:
     """pmset(1)."""
     return "Currently in use:\n" + "".join(f" {k}   {v}\n" for k, v in state["pmset"].items())
@@ -275,6 +324,8 @@ def print_disabled(state: State) -> str:
 
 
 TOOLS = {
+    "arp": arp,
+    "pfctl": pfctl,
     "networksetup": networksetup,
     "ifconfig": ifconfig,
     "netstat": netstat,

@@ -40,6 +40,8 @@ def main(root: Path, tool: str, args: list[str]) -> int:
             print(state["thunderbolt"])
         else:
             status, ends = 0, None
+            if tool == "pfctl" and "-f" in args:
+                args[-1] = Path(args[-1]).read_text()
             print(model.TOOLS[tool](state, args), end="")
         state["ran"] = [*state.get("ran", []), [tool, *args]]
         (root / "state.new").write_text(json.dumps(state))

@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 
 import pytest
+import yaml
 from attrs import evolve
 
 from smolmon.setup import apply as module
@@ -21,8 +23,9 @@ from smolmon.setup.macos.system import MacState, MacSystem
 from smolmon.setup.steps import Plan
 from smolmon.setup.survey import Target, gather
 from tests.setup.macos.machine import Machine
-from tests.setup.macos.material import guide
+from tests.setup.macos.material import guide, loaded
 from tests.setup.macos.model import State, mini
+from tests.setup.material import GUIDE
 
 SHELLS = [s for s in map(shutil.which, ("dash", "bash")) if s]
 SYSTEM = MacSystem(guide(), "mini1")
@@ -148,6 +151,55 @@ def test_removal_leaves_nothing_and_only_what_was_there(mac):
     state = machine.state()
     assert stored(machine) == mini()["services"]
     assert (state["forwarding"], state["apps"], state["jobs"]) == (0, [], {})
+
+
+MACS = {("fabric", "mini2"): "36:90:11:cc:0f:40", ("fabric", "mini3"): "36:90:11:cc:0f:41"}
+
+
+def test_segments_kept_apart_and_neighbours_kept_with_the_narrow_sudoers_file(mac, monkeypatch):
+    declared = yaml.safe_load(GUIDE.read_text())
+    declared["isolation"] = "enforce"
+    declared["segments"]["fabric"]["static_neighbors"] = True
+    here = sys.modules[__name__]
+    monkeypatch.setattr(here, "SYSTEM", MacSystem(loaded(declared), "mini1"))
+    bundle = evolve(BUNDLE, macs=MACS)
+    machine = mac()
+    carried_out(target(machine, bundle))
+    assert target(machine, bundle).plan.steps == ()
+    state = machine.state()
+    assert state["arp"] == {
+        "10.10.0.2": ["36:90:11:cc:f:40", "bridge0"],
+        "10.10.0.3": ["36:90:11:cc:f:41", "bridge0"],
+    }
+    assert "block drop in quick inet from 192.168.50.0/24 to 192.168" in state["pf"]["rules"]
+    assert state["pf"]["tokens"] == ["4711"]
+    # By hand: each is named, and put back.
+    for accident in (
+        {"arp": {}, "pf": {"rules": "pass quick all", "tokens": ["4711"]}},
+        {
+            "arp": {**state["arp"], "10.10.0.2": ["2:0:0:0:0:9", "bridge0"]},
+            "pf": {"rules": state["pf"]["rules"], "tokens": []},
+        },
+    ):
+        machine.save(machine.state() | accident)
+        found = target(machine, bundle)
+        assert len(found.plan.steps) in (2, 3)
+        carried_out(found)
+        assert target(machine, bundle).plan.steps == ()
+        assert {k: machine.state()[k] for k in ("arp", "pf")} == {
+            k: state[k] for k in ("arp", "pf")
+        }
+    carried_out(target(machine, None))
+    after = machine.state()
+    assert (after["arp"], after["pf"]) == ({}, {"rules": "", "tokens": []})
+    assert look(machine).removal().steps == ()
+    # Rolled back, the entries go as they came.
+    found = target(machine, bundle)
+    result = asyncio.run(machine.run(found.state.armed(found.plan.network, 3600), 60.0))
+    assert len(machine.state()["arp"]) == 2
+    asyncio.run(machine.run(found.state.rollback(_token(result.out)), 60.0))
+    assert machine.state()["arp"] == {}
+    assert stored(machine) == mini()["services"]
 
 
 def _token(out: str) -> str:

@@ -1,0 +1,1 @@
+"""The monitor in containers: find an engine, give it its settings, start it, wait for it."""

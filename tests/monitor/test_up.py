@@ -1,0 +1,178 @@
+"""`smolmon up` and `down`: what they ask of an engine, and each trouble in one line.
+
+The engines here are stand-ins, small programs on PATH: no daemon runs where these tests do.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from smolmon.compose import ready
+from smolmon.compose.engine import ComposeError
+from tests.alerts.scenarios import ROOT
+
+EXAMPLE = ROOT / "examples" / "guide.yaml"
+DOCKER = """#!/bin/sh
+echo "$@" >>"$LOG"
+case "$*" in
+"info "*) echo "[name=seccomp,profile=default]"; exit 0 ;;
+"compose version --short") echo "${VERSION:-2.40.3}" ;;
+*" ps --services --status running") cat "$RUNNING" 2>/dev/null ;;
+*" up --detach "*) echo " Container smolmon-x-1  Started" >&2; exit "${FAIL:-0}" ;;
+esac
+"""
+PORTS = ("PROMETHEUS", "ALERTMANAGER", "GRAFANA", "LONG_TERM")
+
+
+class Ready(BaseHTTPRequestHandler):
+    """Answers everything."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def answering() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ready)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def engine(folder: Path, text: str = DOCKER, name: str = "docker") -> None:
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / name).write_text(text)
+    (folder / "bin" / name).chmod(0o755)
+
+
+def smolmon(folder: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "bin").mkdir(exist_ok=True)
+    for tool in ("cat", "sh"):  # all that the stand-ins need, and no engine of this machine
+        link = folder / "bin" / tool
+        if not link.exists():
+            link.symlink_to(f"/bin/{tool}")
+    path = {"PATH": str(folder / "bin"), "LOG": str(folder / "log")}
+    kept = {"SMOLMON_CONFIG": os.environ["SMOLMON_CONFIG"], "RUNNING": str(folder / "running")}
+    return subprocess.run(
+        [sys.executable, "-m", "smolmon", *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=path | kept | {"PYTHONPATH": str(ROOT)} | environment,
+    )
+
+
+def up(folder: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return smolmon(folder, "up", "-c", str(EXAMPLE), *args, **environment)
+
+
+def test_it_renders_starts_waits_and_says_where(tmp_path: Path, answering: int) -> None:
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    ports = {f"SMOLMON_{name}_PORT": str(answering) for name in PORTS}
+    done = up(tmp_path, **ports)
+    assert done.returncode == 0, done.stderr
+    assert f"grafana       http://127.0.0.1:{answering}\n" in done.stdout
+    assert "password is in monitor/grafana/admin-password" in done.stdout
+    assert (tmp_path / "monitor/grafana/admin-password").read_text() not in done.stdout
+    asked = (tmp_path / "log").read_text().splitlines()
+    assert any(line.endswith("up --detach prometheus alertmanager grafana") for line in asked)
+    # What runs already reads its files again.
+    assert asked[-1].endswith("kill --signal HUP prometheus alertmanager")
+    config = (tmp_path / "monitor/prometheus/prometheus.yml").read_text()
+    assert "alertmanager:9093" in config
+
+    done = smolmon(tmp_path, "down")
+    assert done.returncode == 0, done.stderr
+    asked = (tmp_path / "log").read_text().splitlines()
+    assert asked[-1].endswith("down --remove-orphans")
+    assert "--volumes" not in asked[-1]
+
+
+def test_a_long_term_store_gets_every_sample(tmp_path: Path, answering: int) -> None:
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\nlong-term\n")
+    ports = {f"SMOLMON_{name}_PORT": str(answering) for name in PORTS}
+    done = up(tmp_path, "--long-term", **ports)
+    assert done.returncode == 0, done.stderr
+    config = (tmp_path / "monitor/prometheus/prometheus.yml").read_text()
+    assert "http://long-term:8428/api/v1/write" in config
+    source = tmp_path / "monitor/grafana/provisioning/datasources/smolmon.yml"
+    assert "http://long-term:8428\n" in source.read_text()
+
+
+@pytest.mark.parametrize(
+    ("docker", "environment", "message"),
+    [
+        (None, {}, "neither docker nor podman is here; install"),
+        ("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2; exit 1\n", {},
+         "docker: its daemon does not answer; start"),
+        ("#!/bin/sh\necho 'permission denied while trying' >&2; exit 1\n", {},
+         "docker: you may not use its socket"),
+        ("#!/bin/sh\ncase $1 in info) exit 0;; *) exit 1;; esac\n", {}, "docker has no compose"),
+        (DOCKER, {"VERSION": "1.29.2"}, "docker compose is version 1.29; needs 2.20 or newer"),
+        (DOCKER, {"SMOLMON_GRAFANA_PORT": "x"}, "SMOLMON_GRAFANA_PORT: 'x' is not a port"),
+        (DOCKER, {"FAIL": "1", "SMOLMON_PROMETHEUS_PORT": "0"}, "SMOLMON_PROMETHEUS_PORT: '0'"),
+    ],
+)  # fmt: skip
+def test_each_trouble_is_one_line(
+    tmp_path: Path, docker: str | None, environment: dict[str, str], message: str
+) -> None:
+    if docker:
+        engine(tmp_path, docker)
+    done = up(tmp_path, **environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_named_with_the_variable_that_moves_it(tmp_path: Path) -> None:
+    engine(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = up(tmp_path, SMOLMON_PROMETHEUS_PORT=str(port))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"port {port} on 127.0.0.1, for prometheus, is taken by another")
+    assert "SMOLMON_PROMETHEUS_PORT=" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "up --detach" not in (tmp_path / "log").read_text()
+
+
+def test_what_does_not_stay_up_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+    wait = ("prometheus",), {"prometheus": port}
+    with pytest.raises(ComposeError, match="prometheus does not stay up; see why: logs prometheus"):
+        ready.wait(*wait, lambda _: None, lambda: ["prometheus"], "logs")
+
+
+def test_a_password_that_no_container_could_read_is_told_first(tmp_path: Path) -> None:
+    engine(tmp_path)
+    cluster = tmp_path / "c.yaml"
+    store = "{url: 'https://m.example/w', username: u, password_file: /home/me/password}"
+    cluster.write_text(f"{EXAMPLE.read_text()}\nmonitor: {{remote_write: [{store}]}}\n")
+    done = smolmon(tmp_path, "up", "-c", str(cluster))
+    assert done.returncode == 1
+    assert "put the file into monitor/prometheus/secrets" in done.stderr
+    assert not (tmp_path / "monitor").exists()
+
+
+def test_down_without_up_says_so(tmp_path: Path) -> None:
+    done = smolmon(tmp_path, "down")
+    assert done.returncode == 1
+    assert done.stderr == "monitor: `smolmon up` has not written here; name it: --directory\n"
