@@ -14,7 +14,7 @@ from attrs import frozen
 from smolmon.cluster import Cluster
 from smolmon.lab import faults, sink
 from smolmon.lab.machines import run_in
-from smolmon.lab.monitor import alerts, samples
+from smolmon.lab.monitor import alerts, samples, silences
 from smolmon.lab.place import Lab
 from smolmon.lab.plan import CONTROLLER
 
@@ -94,7 +94,11 @@ class Watcher:
         return samples(self._monitor["prometheus"], f'ALERTS{{alertname!~"{"|".join(SILENT)}"}}')
 
     def quiet(self) -> bool:
-        """Whether nothing is wrong, nothing was, and nothing is still to be sent."""
+        """Whether nothing is wrong, nothing was, and nothing is still to be sent.
+
+        Nor held back: a repair by `smolmon setup` leaves a silence behind, which would hide the
+        next fault.
+        """
         return (
             not self.active()
             and not [
@@ -102,6 +106,7 @@ class Watcher:
                 for a in alerts(self._monitor["alertmanager"])
                 if a["labels"]["alertname"] not in SILENT
             ]
+            and not silences(self._monitor["alertmanager"])
             and not samples(self._monitor["prometheus"], "smolmon_ping_up == 0")
             and not samples(self._monitor["prometheus"], 'up{job="smolmon"} == 0')
             and not samples(
