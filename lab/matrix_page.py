@@ -34,9 +34,12 @@ their own pace (a ping a second, a connection every five) is as slow as ever."""
 WORDS = {True: "healed", False: "**did not heal**", None: ""}
 
 
-def page(rows: Sequence[Row]) -> str:
-    """The whole page: real time first, then each cluster, then the double faults."""
-    parts = [HEAD]
+def page(rows: Sequence[Row], covered: str = "") -> str:
+    """The whole page: real time first, then each cluster, then the double faults.
+
+    `covered` is the section about what has been run (matrix_coverage.py).
+    """
+    parts = [HEAD, *([covered] if covered else [])]
     parts += _part("In real time", REAL_TIME, rows, lambda r: r["speed"] == 1 and _linux(r))
     parts += _part(
         "Nodes that are Macs",

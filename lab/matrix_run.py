@@ -18,6 +18,7 @@ from smolmon.cluster import Cluster, load
 from smolmon.lab import faults, place
 from smolmon.lab.errors import LabError
 from smolmon.lab.matrix import Trial, attempt
+from smolmon.lab.matrix_coverage import coverage
 from smolmon.lab.matrix_page import page
 from smolmon.lab.pairs import Broken, broken, doubles
 
@@ -94,7 +95,9 @@ def main(  # noqa: PLR0917 - click names them
         finally:
             _lab("down")
     if write:
-        Path(write).write_text(page([*known, *new]), encoding="utf-8")
+        rows = [*known, *new]
+        covered = coverage(rows, map(load, sorted((ROOT / "examples").glob("*.yaml"))))
+        Path(write).write_text(page(rows, covered), encoding="utf-8")
     sys.exit(0 if all(r["as_expected"] for r in new) and not failed else 1)
 
 

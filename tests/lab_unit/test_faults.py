@@ -13,6 +13,7 @@ from smolmon.alerts.render import shipped_rules
 from smolmon.cluster import load
 from smolmon.lab import faults
 from smolmon.lab.fault import replayable
+from smolmon.lab.matrix_coverage import coverage
 from smolmon.lab.matrix_page import page
 from smolmon.lab.matrix_run import main, singles
 from smolmon.lab.pairs import PAIRS, broken, doubles
@@ -94,6 +95,16 @@ ROW = {
 }
 
 
+def test_the_page_says_what_has_not_been_run() -> None:
+    guide, other = (load(ROOT / f"examples/{name}.yaml") for name in ("guide", "five-macs"))
+    rows = [{**ROW, "cluster": guide.name, "fault": "node-dead", "node": "pi4"}]
+    _, first, last = coverage(rows, [guide, other]).strip().rsplit("\n", 2)
+    able = sum(len(f.nodes(guide)) for f in faults.FAULTS)
+    assert f"| 1 of {able} | {len(faults.FAULTS) - 1} faults | 0 of 20 |" in first
+    assert last.startswith("| five-macs |  |  | 0 of ")
+    assert "| all |" in last
+
+
 def test_the_page_keeps_what_is_real_apart_from_what_is_fast() -> None:
     rows = [
         ROW,
@@ -119,7 +130,9 @@ def test_results_that_stand_in_the_file_are_not_tried_again(tmp_path: Path) -> N
     asked = ["--fault", "node-dead@pi4", "--results", str(results), "--write", str(written)]
     done = CliRunner().invoke(main, asked)  # without a lab, and without root
     assert done.exit_code == 0, done.output
-    assert written.read_text() == page([ROW])
+    text = written.read_text()
+    assert text.endswith(page([ROW]).partition("\n## ")[2])
+    assert "## What has been run, and what has not" in text
 
 
 def test_a_wire_is_told_what_it_is() -> None:
