@@ -29,11 +29,17 @@ def itself(cluster: Cluster, node: str) -> str:
     return node
 
 
+def nobody_else(cluster: Cluster, node: str) -> tuple[str, ...]:
+    """No other node sees the same."""
+    return ()
+
+
 @frozen
 class Fault:
     """One way to break a node. `cause` is the alert that must name it.
 
-    `named` is the node that this alert is about, "" if it is about the cluster as a whole.
+    `named` is the node that this alert is about, "" if it is about the cluster as a whole. `also`
+    are others that may see the same, and be named in the same notification.
     """
 
     name: str
@@ -44,6 +50,7 @@ class Fault:
     harm: Callable[[Cluster, str, Record], None]
     mend: Callable[[Cluster, str, Record], None]
     named: Callable[[Cluster, str], str] = itself
+    also: Callable[[Cluster, str], tuple[str, ...]] = nobody_else
 
 
 def nothing(cluster: Cluster, node: str) -> Record:

@@ -15,7 +15,7 @@ from attrs import asdict, frozen
 
 from smolmon.cluster import Cluster, derive
 from smolmon.cluster.derive import Purpose
-from smolmon.lab import faults_nodes, faults_ports, faults_traffic
+from smolmon.lab import faults_files, faults_nodes, faults_ports, faults_traffic, faults_wires
 from smolmon.lab.errors import LabError, unknown
 from smolmon.lab.fault import Fault, Record, in_namespace, nothing, on_machine, replayable
 from smolmon.lab.place import Lab
@@ -157,6 +157,8 @@ FAULTS: tuple[Fault, ...] = (
     *faults_ports.FAULTS,
     *faults_nodes.FAULTS,
     *faults_traffic.FAULTS,
+    *faults_wires.FAULTS,
+    *faults_files.FAULTS,
 )
 
 

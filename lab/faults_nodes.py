@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from ipaddress import IPv4Address
 
-from smolmon.cluster import Cluster, derive
+from smolmon.cluster import Cluster, Platform, derive
 from smolmon.lab import machines
 from smolmon.lab.errors import LabError
 from smolmon.lab.fault import (
@@ -21,10 +21,11 @@ from smolmon.lab.fault import (
     routes,
 )
 from smolmon.lab.faults_ports import device, home_of
+from smolmon.lab.mac.units import unit_name
 from smolmon.lab.plan import INTERNET, WIFI_BRIDGE, namespace, plan
 from smolmon.lab.wires import NETNS
 
-EXPORTER = "smolmon-exporter"
+EXPORTER, MAC_EXPORTER = "smolmon-exporter", "dev.smolmon.exporter"
 TABLE = "fault_internet"
 
 
@@ -82,12 +83,18 @@ def _processes(node: str) -> list[int]:
 # -- the exporter -------------------------------------------------------------------------------
 
 
+def _exporter(cluster: Cluster, node: str) -> str:
+    """Its unit; a Mac's job is one, too, and is still loaded once it has been stopped this way."""
+    is_mac = cluster.node(node).platform is Platform.MACOS
+    return unit_name(MAC_EXPORTER) if is_mac else EXPORTER
+
+
 def _stop_exporter(cluster: Cluster, node: str, record: Record) -> None:
-    on_machine(node, ["systemctl", "stop", EXPORTER])
+    on_machine(node, ["systemctl", "stop", _exporter(cluster, node)])
 
 
 def _start_exporter(cluster: Cluster, node: str, record: Record) -> None:
-    on_machine(node, ["systemctl", "start", EXPORTER])
+    on_machine(node, ["systemctl", "start", _exporter(cluster, node)])
 
 
 # -- Wi-Fi and internet -------------------------------------------------------------------------
@@ -130,6 +137,47 @@ def _internet_off(cluster: Cluster, node: str, record: Record) -> None:
 def _internet_on(cluster: Cluster, node: str, record: Record) -> None:
     rules = [f"add table inet {TABLE}", f"delete table inet {TABLE}"]
     in_namespace(INTERNET, ["nft", "\n".join(rules)])
+
+
+def _online(cluster: Cluster) -> tuple[str, ...]:
+    return _everybody(cluster) if cluster.internet and len(cluster.nodes) > 1 else ()
+
+
+def _block(cluster: Cluster, node: str, record: Record) -> None:
+    """Drop at the router what this node asks of the internet."""
+    _unblock(cluster, node, record)
+    address = cluster.internet.address if cluster.internet else ""
+    sources = ", ".join(str(a.ip) for a in plan(cluster).machine(node).addresses)
+    table = f"{TABLE}_{node.replace('-', '_')}"
+    hooks = ("input", "forward")  # the router may itself stand for the internet
+    rules = [f"add table inet {table}"]
+    for hook in hooks:
+        rules += [
+            f"add chain inet {table} {hook} {{ type filter hook {hook} priority -10; }}",
+            f"add rule inet {table} {hook} ip saddr {{ {sources} }} ip daddr {address} drop",
+        ]
+    in_namespace(INTERNET, ["nft", "\n".join(rules)])
+
+
+def _unblock(cluster: Cluster, node: str, record: Record) -> None:
+    table = f"{TABLE}_{node.replace('-', '_')}"
+    in_namespace(INTERNET, ["nft", f"add table inet {table}\ndelete table inet {table}"])
+
+
+def _defaults(cluster: Cluster, node: str) -> Record:
+    found = [line for line in routes(node) if line.startswith("default ")]
+    if not found:
+        raise LabError(f"{node} has no default route now")
+    return found
+
+
+def _no_default(cluster: Cluster, node: str, record: Record) -> None:
+    for route in record:
+        ip(node, "route", "delete", *route.split())
+
+
+def _defaults_back(cluster: Cluster, node: str, record: Record) -> None:
+    restore_routes(node, record)
 
 
 def _behind_gateways(cluster: Cluster) -> tuple[str, ...]:
@@ -204,6 +252,24 @@ FAULTS = (
         _internet_off,
         _internet_on,
         _nobody,
+    ),
+    Fault(
+        "internet-blocked",
+        "a node does not reach the internet, though its way there is in order",
+        "SmolmonInternetUnreachable",
+        _online,
+        nothing,
+        _block,
+        _unblock,
+    ),
+    Fault(
+        "default-route-gone",
+        "a node has lost its default route",
+        "SmolmonDefaultRouteMissing",
+        _online,
+        _defaults,
+        _no_default,
+        _defaults_back,
     ),
     Fault(
         "default-route-stolen",

@@ -23,7 +23,7 @@ def _on_cables(cluster: Cluster) -> tuple[str, ...]:
     return tuple(n.name for n in reversed(cluster.nodes) if cluster.segments_of(n.name))
 
 
-def _workers(cluster: Cluster) -> tuple[str, ...]:
+def workers(cluster: Cluster) -> tuple[str, ...]:
     """Those whose own port is that of an edge segment, the last one first."""
     return tuple(
         n.name
@@ -62,7 +62,7 @@ def device(cluster: Cluster, node: str, segment: Segment) -> str:
     raise LabError(f"{node} has no interface on {segment.name} now")
 
 
-def _cable(cluster: Cluster, node: str, interface: str) -> tuple[End, End]:
+def cable_at(cluster: Cluster, node: str, interface: str) -> tuple[End, End]:
     """The node's end of the cable in that port, and the other."""
     for cable in plan(cluster).cables:
         for near, far in ((cable.a, cable.b), (cable.b, cable.a)):
@@ -77,7 +77,7 @@ def _cable(cluster: Cluster, node: str, interface: str) -> tuple[End, End]:
 def _cable_ends(cluster: Cluster) -> tuple[str, ...]:
     """Those who lose their carrier with one cable: not the middle of a chain."""
     found = []
-    for node in (*_workers(cluster), *_on_cables(cluster)):
+    for node in (*workers(cluster), *_on_cables(cluster)):
         home = home_of(cluster, node)
         ends = (home.members[0].node, home.members[-1].node)
         if node not in found and (home.cabling is not Cabling.CHAIN or node in ends):
@@ -94,13 +94,13 @@ def _told_end(cluster: Cluster, node: str) -> str:
 
 
 def _look_at_cable(cluster: Cluster, node: str) -> Record:
-    near, far = _cable(cluster, node, device(cluster, node, home_of(cluster, node)))
+    near, far = cable_at(cluster, node, device(cluster, node, home_of(cluster, node)))
     if far.machine == INTERNET or far.interface in plan(cluster).machine(far.machine).lab_devices:
         return {"far": [far.machine, far.interface]}
-    return {"ends": [[end.machine, end.interface, _mac(end)] for end in (near, far)]}
+    return {"ends": [[end.machine, end.interface, mac_of(end)] for end in (near, far)]}
 
 
-def _mac(end: End) -> str:
+def mac_of(end: End) -> str:
     words = ip(end.machine, "-o", "link", "show", "dev", end.interface).split()
     return words[words.index("link/ether") + 1]
 
@@ -115,7 +115,7 @@ def _pull(cluster: Cluster, node: str, record: Record) -> None:
     near, far = record["ends"]
     ip(near[0], "link", "delete", "dev", near[1])
     for number, end in enumerate((near, far)):
-        _join(end, [INTERNET, f"{CUT}{number}-{node}"[:IFNAME_MAX], None])
+        join(end, [INTERNET, f"{CUT}{number}-{node}"[:IFNAME_MAX], None])
         ip(end[0], "link", "set", "dev", end[1], "up")
 
 
@@ -127,12 +127,12 @@ def _plug(cluster: Cluster, node: str, record: Record) -> None:
     for machine, interface, _ in record["ends"]:
         with suppress(LabError):  # where it was not pulled, both go at once
             ip(machine, "link", "delete", "dev", interface)
-    _join(*record["ends"])
+    join(*record["ends"])
     for machine, interface, _ in record["ends"]:
         ip(machine, "link", "set", "dev", interface, "up")
 
 
-def _join(*ends: Sequence[str | None]) -> None:
+def join(*ends: Sequence[str | None]) -> None:
     """A cable between two ends: each a machine, an interface and, if it counts, the MAC address."""
     named = [
         [
@@ -147,11 +147,11 @@ def _join(*ends: Sequence[str | None]) -> None:
 # -- a switch without power ---------------------------------------------------------------------
 
 
-def _gateways_at_switches(cluster: Cluster) -> tuple[str, ...]:
-    return tuple(node for node in derive.gateways(cluster) if _switch(cluster, node))
+def gateways_at_switches(cluster: Cluster) -> tuple[str, ...]:
+    return tuple(node for node in derive.gateways(cluster) if switch_of(cluster, node))
 
 
-def _switch(cluster: Cluster, gateway: str) -> Segment | None:
+def switch_of(cluster: Cluster, gateway: str) -> Segment | None:
     return next(
         (
             s
@@ -165,11 +165,11 @@ def _switch(cluster: Cluster, gateway: str) -> Segment | None:
 
 
 def _switch_ports(cluster: Cluster, node: str) -> Record:
-    switch = _switch(cluster, node)
+    switch = switch_of(cluster, node)
     if switch is None:
         raise LabError(f"{node} has no switch")
     return [
-        _cable(cluster, m.node, device(cluster, m.node, switch))[1].interface
+        cable_at(cluster, m.node, device(cluster, m.node, switch))[1].interface
         for m in switch.members
     ]
 
@@ -254,7 +254,7 @@ def _neighbour_right(cluster: Cluster, node: str, record: Record) -> None:
 
 def _thieves(cluster: Cluster) -> tuple[str, ...]:
     """Workers with another worker beside them."""
-    return tuple(node for node in _workers(cluster) if len(home_of(cluster, node).members) > 2)
+    return tuple(node for node in workers(cluster) if len(home_of(cluster, node).members) > 2)
 
 
 def _stolen_address(cluster: Cluster, node: str) -> Record:
@@ -332,7 +332,7 @@ FAULTS = (
         "switch-off",
         "the switch of an edge segment has no power",
         "SmolmonSwitchDown",
-        _gateways_at_switches,
+        gateways_at_switches,
         _switch_ports,
         _switch_off,
         _switch_on,

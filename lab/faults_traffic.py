@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 
 from smolmon.cluster import Cluster, derive
 from smolmon.lab.errors import LabError
-from smolmon.lab.fault import Fault, Record, ip, nothing, on_machine
+from smolmon.lab.fault import Fault, Record, in_namespace, ip, nothing, on_machine
 from smolmon.lab.faults_ports import device, home_of
 
 FIREWALL = "fault_firewall"
@@ -21,6 +22,22 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind((sys.argv[1], int(sys.argv[2])))
 s.listen()
 time.sleep(3600)
+"""
+
+
+TRAINING = 7  # seconds: a scrape each five
+TRAIN = """\
+import socket, sys, time
+end = time.monotonic() + 5
+while True:
+    try:
+        s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)
+        break
+    except OSError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.1)
+time.sleep(float(sys.argv[3]))
 """
 
 
@@ -86,6 +103,16 @@ def _stop_listening(cluster: Cluster, node: str, record: Record) -> None:
         on_machine(node, ["systemctl", "stop", LISTENER])
 
 
+def _train_and_stop(cluster: Cluster, node: str, record: Record) -> None:
+    """Serve one client, until every scrape of a connection can have been; then end both."""
+    where = [str(cluster.server_address), str(cluster.server.port)]
+    _listen(cluster, node, str(cluster.server_address))
+    # From the host: a node may be a Mac, and have no such tools.
+    client = next(iter(_workers(cluster)), node)
+    in_namespace(client, [sys.executable, "-c", TRAIN, *where, str(TRAINING)])
+    _stop_listening(cluster, node, record)
+
+
 # -- loss ---------------------------------------------------------------------------------------
 
 
@@ -119,6 +146,11 @@ def _obey(cluster: Cluster, node: str, record: Record) -> None:
 
 def _isolated(cluster: Cluster) -> tuple[str, ...]:
     return tuple(n for n in _workers(cluster) if derive.isolation(cluster, n))
+
+
+def _beside(cluster: Cluster, node: str) -> tuple[str, ...]:
+    """The other side: it finds that it reaches `node`, too."""
+    return (derive.isolation(cluster, node)[0].target,)
 
 
 def _ways_across(cluster: Cluster, node: str) -> Record:
@@ -173,6 +205,15 @@ FAULTS = (
         _stop_listening,
     ),
     Fault(
+        "server-stopped",
+        "the training server ends while a worker is connected",
+        "SmolmonTrainingServerStopped",
+        _server,
+        nothing,
+        _train_and_stop,
+        _stop_listening,
+    ),
+    Fault(
         "server-exposed",
         "the training server listens at every address",
         "SmolmonTrainingServerExposed",
@@ -207,5 +248,6 @@ FAULTS = (
         _ways_across,
         _cross,
         _stay_apart,
+        also=_beside,
     ),
 )

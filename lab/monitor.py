@@ -94,6 +94,12 @@ def alerts(alertmanager: str) -> list[dict[str, Any]]:
     return found
 
 
+def silences(alertmanager: str) -> list[dict[str, Any]]:
+    """The silences that Alertmanager at this address holds to now, and those to come."""
+    found = get(f"{alertmanager}/api/v2/silences")
+    return [one for one in found if one["status"]["state"] != "expired"]
+
+
 def get(url: str) -> Any:  # noqa: ANN401 - JSON, as Prometheus and Alertmanager document it
     """The answer at `url`. The host's proxy settings are not for the loopback address."""
     with build_opener(ProxyHandler({})).open(url, timeout=5) as answer:

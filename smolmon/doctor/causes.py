@@ -42,6 +42,8 @@ def prepare(world: World) -> None:
         world.add("smolmon:neighbor_wrong:info", **labels)
     for labels in _filtered(world):
         world.add("smolmon:port_filtered:info", **labels)
+    for name, left in _certificates(world):
+        world.add("smolmon:certificate_left_seconds", left, node=name)
 
 
 # --- routes.yml
@@ -214,11 +216,17 @@ def meta(world: World) -> Iterator[Hit]:
         if sample.labels["collector"] == "ping" and late > CLOCK_OFF:
             world.values["SmolmonClockWrong", sample.labels["node"]] = late
             yield "SmolmonClockWrong", {"node": sample.labels["node"]}
-    for sample in world.by_name.get("smolmon_web_certificate_expiry_timestamp_seconds", ()):
-        if sample.value - sample.time < EXPIRES_SOON:
+    for sample in world.by_name.get("smolmon:certificate_left_seconds", ()):
+        if sample.value < EXPIRES_SOON:
             yield "SmolmonCertificateExpiring", {"node": sample.labels["node"]}
+
+
+def _certificates(world: World) -> Iterator[tuple[str, float]]:
+    """Each node's certificate, and how many seconds it has left: 0 where it has ended."""
+    for sample in world.by_name.get("smolmon_web_certificate_expiry_timestamp_seconds", ()):
+        yield sample.labels["node"], sample.value - sample.time
     for name in sorted(world.expired):
-        yield "SmolmonCertificateExpiring", {"node": name}
+        yield name, 0.0
 
 
 # --- symptoms.yml
@@ -250,6 +258,7 @@ NEED_HISTORY = (
     "SmolmonBandwidthHostLimited",
     "SmolmonBandwidthLow",
     "SmolmonBandwidthStale",
+    "SmolmonBridgeLoop",
     "SmolmonClockStepped",
     "SmolmonInterfaceErrors",
     "SmolmonLatencyHigh",

@@ -30,6 +30,7 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     ),
     "neighbor": ("SmolmonNeighborWrong", "SmolmonDuplicateAddress"),
     "overruled": ("SmolmonRouteOverruled",),
+    "loop": ("SmolmonBridgeLoop",),
     "firewall": ("SmolmonFirewallHidesNode",),
     "internet": (
         "SmolmonDefaultRouteStolen",

@@ -45,10 +45,10 @@ class World:
         """The nodes whose exporter says nothing, in the file's order."""
         return [node.name for node in self.cluster.nodes if node.name not in self.up]
 
-    def add(self, name: str, **labels: str) -> None:
+    def add(self, name: str, value: float = 1.0, /, **labels: str) -> None:
         """Note what a recording rule would."""
         labels = {"cluster": self.cluster.name, **labels}
-        self.by_name[name].append(Sample(name, labels, 1.0, self.now))
+        self.by_name[name].append(Sample(name, labels, value, self.now))
 
     def where(self, name: str, value: float | None = None, **labels: str) -> Iterator[Labels]:
         """The labels of the samples of a metric, that have this value and these labels."""

@@ -12,6 +12,7 @@ import pytest
 
 from smolmon.lab import faults, place
 from smolmon.lab.matrix import Watcher, attempt, until
+from smolmon.lab.pairs import broken
 from smolmon.lab.place import Lab
 from tests.lab.client import example, refuse_to_replace_a_lab, smolmon
 
@@ -37,9 +38,19 @@ TRIALS = [
     "firewall-reject@mini1",
     "route-overruled@pi4 server-unreachable@pi5",
     "isolation-broken@pi5",
+    "certificate-expired@jetson",
+    "bridge-loop@mini3",
+    "link-slow@jetson server-stopped@mini1",
+    "half-duplex@pi5",
+    "adapter-gone@jetson",
+    "switch-port-dead@pi4",
+    "internet-blocked@pi5 config-invalid@pi4",
+    "default-route-gone@jetson",
+    "files-differ@mini2",
 ]
-# It takes a minute of pings to tell 3 % from chance, whatever the speed.
-SLOW = {"packet-loss"}
+# It takes a minute of pings to tell 3 % from chance, or late from busy, whatever the speed; and a
+# full wire keeps this machine busy.
+SLOW = {"packet-loss", "latency", "link-saturated"}
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +63,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield place.running()
     finally:
         smolmon("lab", "down")
-
-
-def broken(trial: str) -> list[tuple[str, str]]:
-    """The faults of a trial, each a name and a node."""
-    return [(name, node) for name, _, node in (one.partition("@") for one in trial.split())]
 
 
 def test_every_fault_is_tried() -> None:
@@ -73,7 +79,7 @@ def test_a_healthy_cluster_is_silent(lab: Lab) -> None:
 @pytest.mark.parametrize("trial", TRIALS)
 def test_each_fault_is_told_of_once_and_nothing_else(lab: Lab, trial: str) -> None:
     came = attempt(lab, broken(trial))
-    assert sorted(map(str, came.notified)) == sorted(map(str, came.expected))
+    assert came.expected <= came.notified <= came.permitted
     assert came.count == len({told.alert for told in came.expected})
     assert came.fix_healed is not False
     assert came.resolved

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from smolmon.alerts.render import shipped_rules
 from smolmon.cluster import load
 from smolmon.lab import faults
 from smolmon.lab.fault import replayable
-from smolmon.lab.matrix_run import doubles, singles
+from smolmon.lab.matrix_coverage import coverage
+from smolmon.lab.matrix_page import page
+from smolmon.lab.matrix_run import main, singles
+from smolmon.lab.pairs import PAIRS, broken, doubles
+from smolmon.lab.wire import Port, Wire, wire
 from tests.lab.client import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -56,14 +64,80 @@ def test_a_pulled_cable_between_two_is_told_by_the_end_farther_from_the_server()
     assert fault.named(switch, "mini1") == "mini3"
 
 
-def test_the_matrix_tries_each_fault_and_as_many_pairs_as_asked() -> None:
+def test_the_matrix_tries_each_fault_or_those_that_are_named() -> None:
     guide = load(ROOT / "examples" / "guide.yaml")
-    tried = [broken[0][0] for broken in singles(guide, (), every_node=False)]
+    tried = [pair[0][0] for pair in singles(guide, (), every_node=False)]
     assert tried == [fault.name for fault in faults.FAULTS]
-    pairs = doubles(guide, 20)
-    assert len(set(pairs)) == 20
-    assert pairs == doubles(guide, 20)
-    assert all(a[0] != b[0] and a[1] != b[1] for a, b in pairs)
+    assert len(list(singles(guide, ["node-dead"], every_node=True))) == 6
+    assert list(singles(guide, ["node-dead@pi4"], every_node=True)) == [(("node-dead", "pi4"),)]
+
+
+def test_there_are_twenty_double_faults_of_the_guide() -> None:
+    pairs = doubles(load(ROOT / "examples" / "guide.yaml"))
+    assert len(set(pairs)) == len(PAIRS.strip().splitlines()) == 20
+    assert all(a[0] != b[0] for a, b in pairs)
+    assert broken("node-dead@pi4  latency@jetson") == (("node-dead", "pi4"), ("latency", "jetson"))
+
+
+ROW = {
+    "cluster": "guide",
+    "platforms": "linux",
+    "speed": 20,
+    "fault": "node-dead",
+    "node": "pi4",
+    "expected": ["SmolmonNodeDown@pi4"],
+    "notified": ["SmolmonNodeDown@pi4"],
+    "notifications": 1,
+    "seconds": 7.5,
+    "fix_healed": None,
+    "resolved": True,
+    "as_expected": True,
+}
+
+
+def test_the_page_says_what_has_not_been_run() -> None:
+    guide, other = (load(ROOT / f"examples/{name}.yaml") for name in ("guide", "five-macs"))
+    rows = [{**ROW, "cluster": guide.name, "fault": "node-dead", "node": "pi4"}]
+    _, first, last = coverage(rows, [guide, other]).strip().rsplit("\n", 2)
+    able = sum(len(f.nodes(guide)) for f in faults.FAULTS)
+    assert f"| 1 of {able} | {len(faults.FAULTS) - 1} faults | 0 of 20 |" in first
+    assert last.startswith("| five-macs |  |  | 0 of ")
+    assert "| all |" in last
+
+
+def test_the_page_keeps_what_is_real_apart_from_what_is_fast() -> None:
+    rows = [
+        ROW,
+        {**ROW, "speed": 1, "seconds": 21.0},
+        {**ROW, "platforms": "declared", "fix_healed": False, "as_expected": False},
+        {**ROW, "fault": "node-dead+latency", "node": "pi4+jetson", "notified": []},
+    ]
+    titles = [line for line in page(rows).splitlines() if line.startswith("## ")]
+    assert titles == [
+        "## In real time",
+        "## Nodes that are Macs",
+        "## One fault",
+        "## Two faults at once",
+    ]
+    assert "0 of 1 as expected." in page(rows)
+    assert "| SmolmonNodeDown on pi4 | 7.5 |  | yes |" in page(rows)
+    assert "| nothing |" in page(rows)
+
+
+def test_results_that_stand_in_the_file_are_not_tried_again(tmp_path: Path) -> None:
+    results, written = tmp_path / "results.jsonl", tmp_path / "faults.md"
+    results.write_text(json.dumps(ROW) + "\n")
+    asked = ["--fault", "node-dead@pi4", "--results", str(results), "--write", str(written)]
+    done = CliRunner().invoke(main, asked)  # without a lab, and without root
+    assert done.exit_code == 0, done.output
+    text = written.read_text()
+    assert text.endswith(page([ROW]).partition("\n## ")[2])
+    assert "## What has been run, and what has not" in text
+
+
+def test_a_wire_is_told_what_it_is() -> None:
+    one = Wire((Port("a", "eth0", 100), Port("b", "eth1", full_duplex=False)), 0.02)
+    assert wire(one.spec()) == one
 
 
 def test_a_route_is_replayed_without_what_it_is_in_now() -> None:
