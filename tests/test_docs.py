@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from attrs import frozen
 
+from smolmon.cluster import parse
 from smolmon.commands.reference import contexts
+from smolmon.lab.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -74,3 +81,133 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
 
 def test_commands_are_found_in_the_pages() -> None:
     assert len({text for page in PAGES for text in said(page)}) > 20
+
+
+# -- every command of a code block is run, or is marked --------------------------------------------
+
+FENCE = re.compile(
+    r"^(?:[ ]*<!-- (?P<mark>run by|needs hardware:) (?P<what>[^\n]*) -->\n)?"
+    r"(?P<indent>[ ]*)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+GUIDE = (ROOT / "examples" / "guide.yaml").read_text(encoding="utf-8")
+# What SmolCluster's own files look like, in short.
+FILES = {
+    "cluster.yaml": GUIDE,
+    "nodes.yaml": "nodes:\n  - {alias: mini1, ip: 10.10.0.1, user: me}\n"
+    "  - {alias: mini2, ip: 10.10.0.2, user: me}\n",
+    "cluster_config_syncps.yaml": "host_ip: {mini1: 10.10.0.1, mini2: 10.10.0.1}\nport: 65432\n"
+    "server: mini1\nworkers: {regular: [{hostname: mini2, rank: 1}]}\n",
+}
+
+
+@frozen
+class Block:
+    """The commands of a code block, and its mark, if it has one."""
+
+    page: str
+    commands: tuple[str, ...]
+    mark: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.commands[0]}"
+
+
+def blocks() -> Iterator[Block]:
+    """In `sh` blocks each line is a command; in others, what follows a prompt."""
+    for page in PAGES:
+        for found in FENCE.finditer(page.read_text(encoding="utf-8")):
+            lines = [line.strip() for line in found["text"].splitlines() if line.strip()]
+            if found["language"] != "sh":
+                lines = [line[2:] for line in lines if line.startswith("$ ")]
+            if lines:
+                yield Block(page.name, tuple(lines), found["mark"] or "", found["what"] or "")
+
+
+BLOCKS = tuple(blocks())
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if not b.mark], ids=str)
+def test_a_command_without_a_mark_works_as_printed(block: Block, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name, text in FILES.items():
+        if not (name == "cluster.yaml" and any("smolmon init" in c for c in block.commands)):
+            (here / name).write_text(text, encoding="utf-8")
+    # Clones this checkout, wherever the page says it is; every other setting is the printed one.
+    environment = {
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": f"url.{ROOT}.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/smolmon/smolmon",
+        "GIT_CONFIG_KEY_1": "safe.directory",
+        "GIT_CONFIG_VALUE_1": "*",
+        "SMOLMON_CACHE": os.environ.get("SMOLMON_CACHE")
+        or str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smolmon"),
+        "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv"),
+    }
+    (here / "commands").write_text("\n".join(block.commands), encoding="utf-8")
+    done = subprocess.run(  # on a terminal, as people are
+        ["script", "-qec", "bash -eu commands", "/dev/null"],
+        cwd=here,
+        input="\n" * 100,  # who is asked presses Enter
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | environment,
+    )
+    assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.mark == "run by"], ids=str)
+def test_a_command_that_another_test_runs_is_in_there(block: Block) -> None:
+    said = "".join((ROOT / name).read_text(encoding="utf-8") for name in block.what.split())
+    for command in block.commands:
+        program, *words = shlex.split(command, comments=True)
+        if program.startswith("scripts/"):
+            assert program in said, command
+            continue
+        for word in words:
+            if re.fullmatch("[a-z-]+", word):  # not what differs from cluster to cluster
+                assert f'"{word}"' in said, f"{block}: {word}"
+
+
+def test_commands_are_told_from_what_they_print() -> None:
+    assert {b.mark for b in BLOCKS} == {"", "run by", "needs hardware:"}
+    assert all(b.what for b in BLOCKS if b.mark)
+    for page in PAGES:
+        for found in FENCE.finditer(page.read_text(encoding="utf-8")):
+            if found["language"] == "" and page.name != "commands.md":
+                told = re.findall(r"^(?:smolmon|scripts/\w+|\.venv/\S+) ", found["text"], re.M)
+                assert not told, f"{page.name}: a block with commands must begin with ```sh: {told}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_writes_into_a_cluster_file_is_valid(page: Path) -> None:
+    for found in FENCE.finditer(page.read_text(encoding="utf-8")):
+        text = found["text"]
+        if found["language"] != "yaml" or "tls_server_config" in text:
+            continue
+        if not re.match("cluster:|monitor:|notify:", text):
+            text = "notify:\n  receivers:\n" + re.sub("^", "    ", text, flags=re.MULTILINE)
+        parse(text if text.startswith("cluster:") else f"{GUIDE}\n{text}", page.name)
+
+
+def test_every_fault_that_a_page_breaks_exists() -> None:
+    known = {fault.name for fault in FAULTS}
+    for page in PAGES:
+        said = re.findall(r"lab\s+break\s+([a-z][a-z-]+)", page.read_text(encoding="utf-8"))
+        assert set(said) <= known, page.name
+
+
+def test_every_page_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / path).resolve()
+        for page in PAGES
+        for path, _ in LINK.findall(page.read_text(encoding="utf-8"))
+        if path
+    }
+    assert {page for page in PAGES if page.parent.name == "docs"} <= linked

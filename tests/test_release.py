@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from smolmon.commands.reference import contexts
 from tests.alerts.scenarios import ROOT
 
 KINDS = ("*.whl", "*.tar.gz", "*.pyz")
@@ -46,15 +47,21 @@ def test_a_second_build_gives_the_same_bytes(built: Path, tmp_path: Path) -> Non
     run("sh", "-c", f"cd {built} && sha256sum --check --strict SHA256SUMS")
 
 
-@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
-def test_it_works_in_an_empty_environment(built: Path, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "by"), [("*.whl", "uv"), ("*.whl", "pip"), ("*.tar.gz", "uv")], ids=" ".join
+)
+def test_it_works_in_an_empty_environment(built: Path, tmp_path: Path, kind: str, by: str) -> None:
     (package,) = built.glob(kind)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     kept = Path(os.environ.get("SMOLMON_CACHE") or Path(cache) / "smolmon") / "uv/bin/uv"
     uv = shutil.which(str(kept)) or shutil.which("uv")
     assert uv, "no uv: run scripts/bootstrap"
-    run(uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
-    run(uv, "pip", "install", "--quiet", "--python", tmp_path / "venv/bin/python", package)
+    if by == "uv":
+        run(uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+        run(uv, "pip", "install", "--quiet", "--python", tmp_path / "venv/bin/python", package)
+    else:
+        run(sys.executable, "-m", "venv", tmp_path / "venv")
+        run(tmp_path / "venv/bin/pip", "install", "--quiet", package)
 
     def smolmon(*args: str) -> str:
         """From elsewhere, so that this checkout is not found."""
@@ -62,6 +69,9 @@ def test_it_works_in_an_empty_environment(built: Path, tmp_path: Path, kind: str
         return run("sh", "-c", command, "sh", *args, PYTHONPATH="").stdout
 
     assert "Provision" in smolmon("--help")
+    for context in contexts():  # each imports what it needs
+        words = context.command_path.split()[1:]
+        assert smolmon(*words, "--help").startswith(f"Usage: {context.command_path}")
     example = str(ROOT / "examples" / "guide.yaml")
     assert "6 nodes" in smolmon("check", "--cluster", example)
     written = smolmon("render", "out", "--cluster", example).split()
