@@ -133,6 +133,7 @@ class Facts:
     fence: Fence = field(factory=Fence)
     static: tuple[StaticNeighbour, ...] = ()  # those that are put there at every activation
     permanent: tuple[StaticNeighbour, ...] = ()  # those that the kernel has
+    libiperf: bool | None = None  # which bandwidth tests need; None: not known
     exporter_asked: bool = True  # whether it was asked what the exporter needs
 
     def interface(self, name: str | None, mac: str | None = None) -> Interface | None:
@@ -236,6 +237,7 @@ def parse(text: str) -> Facts:
             ),
             static=neighbours.entries(found.get(("static", ""), "")),
             permanent=read_permanent(found.get(("permanent", ""), "")),
+            libiperf={"yes": True, "no": False}.get(found.get(("libiperf", ""), "").strip()),
             exporter_asked=("python", "") in found,
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:

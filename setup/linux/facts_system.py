@@ -117,6 +117,15 @@ def system_script(places: Places) -> str:
     )
 
 
+# What dlopen(3) goes by. Unprivileged users often have no sbin in their PATH; a libc without such a
+# cache tells nothing.
+_LIBIPERF = (
+    "echo @@libiperf; PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null | "
+    "{ seen=; while read -r name _; do seen=${seen:-no}; "
+    '[ "$name" = libiperf.so.0 ] && seen=yes; done; echo "$seen"; }'
+)
+
+
 def _exporter_script(places: Places) -> str:
     return lines(
         [
@@ -125,6 +134,7 @@ def _exporter_script(places: Places) -> str:
             "'import sys; print(sys.executable, *sys.version_info[:2], sep=\"\\n\")' 2>/dev/null",
             "echo @@systemd; systemctl --version",
             "echo @@clock; date +%s",
+            _LIBIPERF,
             _files_script(places.files, places.private),
             f"unit=$(systemctl show -p ActiveState,UnitFileState,NeedDaemonReload,MainPID {UNIT})",
             'echo @@unit; echo "$unit"',

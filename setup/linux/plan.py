@@ -47,6 +47,7 @@ def plan(
             *_notes(wanted, facts),
             *_clock(facts, window),
             *(unknown(wanted, facts, known) if exporter else ()),
+            *(_libiperf(wanted, facts) if exporter else ()),
         ),
     )
 
@@ -183,6 +184,14 @@ def _notes(wanted: Wanted, facts: Facts) -> Iterator[str]:
                 f"{link.segment}: {port.name} has no carrier, so its profile is only stored; "
                 "plug the cable in, and NetworkManager activates it"
             )
+
+
+def _libiperf(wanted: Wanted, facts: Facts) -> Iterator[str]:
+    if wanted.bandwidth and facts.libiperf is False:
+        yield (
+            "there is no libiperf, so no bandwidth is measured to or from it; on the node: "
+            "sudo apt install libiperf0"
+        )
 
 
 def _beside_the_session(facts: Facts) -> Iterator[str]:

@@ -45,7 +45,7 @@ class Wanted:
 
     `declared` names every routed subnet of the cluster, `wifi` those of Wi-Fi: setup changes
     nothing there, but SSH and the exporter depend on them. `fence`: the rules that keep segments
-    apart (fence.ruleset), None where it keeps none.
+    apart (fence.ruleset), None where it keeps none. `bandwidth`: whether it is to measure that.
     """
 
     node: str
@@ -56,6 +56,7 @@ class Wanted:
     port: int
     wifi: tuple[tuple[str, IPv4Network], ...] = ()
     fence: bytes | None = None
+    bandwidth: bool = False
 
     @property
     def uuids(self) -> tuple[str, ...]:
@@ -77,6 +78,7 @@ def wanted(cluster: Cluster, node: str) -> Wanted:
         port=cluster.exporter_port,
         wifi=tuple((s.name, s.subnet) for s in cluster.segments if s.kind is Kind.WIFI),
         fence=_fence(cluster, node),
+        bandwidth=cluster.bandwidth.enabled,
     )
 
 

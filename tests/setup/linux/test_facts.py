@@ -194,3 +194,9 @@ def test_the_network_alone_asks_for_nothing_of_the_exporter():
     assert not without.exporter_asked
     assert preflight.refusals(want("pi5"), without) == []
     assert "python3" in preflight.refusals(want("pi5"), facts.parse(f"{text}@@python\n"))[0]
+
+
+@pytest.mark.parametrize(("told", "there"), [("yes", True), ("no", False), ("", None)])
+def test_libiperf_is_known_where_the_node_can_tell(told, there):
+    text = f"{recorded('pi5-provisioned')}\n@@libiperf\n{told}\n"
+    assert facts.parse(text).libiperf is there

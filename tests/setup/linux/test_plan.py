@@ -433,3 +433,13 @@ def test_the_network_alone_leaves_the_exporter_as_it_is(node):
     for step in steps:
         done = after(done, step)
     assert LinuxState(want(node), done).plan(None) == Plan()
+
+
+def test_a_node_without_libiperf_is_named_with_the_remedy():
+    facts = evolve(provisioned("pi5"), libiperf=False)
+    (note,) = planned("pi5", facts).notes
+    assert note.endswith("on the node: sudo apt install libiperf0")
+    for silent in (True, None):
+        assert not planned("pi5", evolve(facts, libiperf=silent)).notes
+    off = evolve(want("pi5"), bandwidth=False)
+    assert not plan(off, facts, files_of("pi5", facts, b"agent")).notes
