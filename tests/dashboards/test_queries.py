@@ -84,11 +84,32 @@ def test_the_lists_hold_nothing_else() -> None:
     assert TABLE.keys() >= UNUSED.keys()
 
 
-def test_every_query_asks_for_the_chosen_cluster_alone() -> None:
-    """But for what has no such label: of the monitor itself."""
-    own = re.compile(r"prometheus_|alertmanager_|Watchdog|cluster=\"guide\"")
+def test_every_selector_asks_for_one_cluster_alone() -> None:
+    """One Prometheus may watch several. But for what has no such label: of the monitor itself."""
+    of_the_monitor = re.compile(r"(prometheus|alertmanager)_\w+$|ALERTS\{[^}]*Watchdog")
     for q in QUESTIONS:
-        assert '"$cluster"' in q.expr or own.search(q.expr) or _drawn(q), str(q)
+        asked_for = [s for s in selectors(q.expr) if not of_the_monitor.match(s)]
+        wanted = r'[{,]cluster="[\w-]+"' if _drawn(q) else r'[{,]cluster="\$cluster"'
+        for selector in asked_for:
+            assert re.search(wanted, selector), (str(q), selector)
+
+
+def selectors(expr: str) -> list[str]:
+    """Each metric that an expression asks for, with its matchers."""
+    # Texts may hold braces and names of metrics; those of matchers are kept.
+    bare = re.sub(r'([=~]?)"[^"]*"', lambda m: m.group() if m[1] else '""', expr)
+    found = re.finditer(
+        r"(?<![\w:])(?:(?:smolmon|process|prometheus|alertmanager|scrape)[\w:]*_\w+|"
+        r"smolmon:[\w:]+|ALERTS\w*|up)(?![\w:(])(?:\{[^}]*\})?",
+        bare,
+    )
+    return [match.group() for match in found]
+
+
+def test_selectors_are_found_with_their_matchers() -> None:
+    expr = 'rate(smolmon_a_total{cluster="$cluster"}[5m]) + on (node) up * ALERTS{node="up"}'
+    wanted = ['smolmon_a_total{cluster="$cluster"}', "up", 'ALERTS{node="up"}']
+    assert selectors(expr) == wanted
 
 
 def _drawn(question: Question) -> bool:
