@@ -236,7 +236,8 @@ async def _carried_out(
             say("stored, applied and live settings were compared; `smolmon verify` tries the links")
             report.update(changed=[], failed=[], checks=[], unreachable=[])
             return 0
-    order = waves(cluster, destination.behind(found.ways), destination.here(found.ways))
+    idle = {name for name in changing if targets[name].plan.idle}
+    order = waves(cluster, destination.behind(found.ways), destination.here(found.ways), idle)
     with silenced(cluster, changing, say):
         failed = await rollout(targets, order, say, complain, request.confirm_within)
     report["changed"] = [name for name in changing if name not in failed]

@@ -13,6 +13,7 @@ class Step:
     why: str
     undo: str | None = None
     content: bytes | None = field(default=None, repr=False)  # for its standard input
+    idle: bool = False  # whether all that it changes carries nothing yet, so it cuts nobody off
 
 
 @frozen
@@ -27,3 +28,8 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         """All of them, in order."""
         return self.network + self.system
+
+    @property
+    def idle(self) -> bool:
+        """Whether its network steps touch nothing that carries traffic now."""
+        return all(step.idle for step in self.network)

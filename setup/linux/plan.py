@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Address
 
 from attrs import asdict, evolve
 
@@ -65,6 +65,8 @@ def _link(link: Link, wanted: Wanted, facts: Facts) -> Iterator[Step]:
     port = facts.interface(profile.interface, profile.mac)
     if port is None:
         return  # refused by preflight
+    applied = facts.applied.get(port.name)
+    idle = applied is None and not port.addresses and not _beyond_the_link(port.ipv6)
     stored = facts.stored.get(profile.uuid)
     if stored is not None and stored.kind != profile.kind:
         yield Step(
@@ -74,18 +76,18 @@ def _link(link: Link, wanted: Wanted, facts: Facts) -> Iterator[Step]:
         stored = None
     if stored is None:
         why = f"there is no profile {profile.name} on {port.name}"
-        yield Step(facts.as_root(*nmcli.add(profile)), why)
+        yield Step(facts.as_root(*nmcli.add(profile)), why, idle=True)  # only stored as yet
         if not port.carrier and port.up:
-            yield _autoconnect(profile, facts)
+            yield _autoconnect(profile, facts, idle=idle)
     elif stored != profile:
         why = f"the stored profile {profile.name} differs: {differences(profile, stored)}"
         yield Step(facts.as_root(*nmcli.modify(profile)), why)
     if not port.carrier and port.up:
         return  # NetworkManager activates it when the cable is in; nothing can be seen until then
-    applied = facts.applied.get(port.name)
     if applied is None or applied.uuid != profile.uuid or stored is None:
         instead = f"; now {applied.name}" if applied and applied.uuid != profile.uuid else ""
-        yield _up(profile, port, facts, f"{profile.name} is not active on {port.name}{instead}")
+        why = f"{profile.name} is not active on {port.name}{instead}"
+        yield _up(profile, port, facts, why, idle=idle)
     elif not port.up:
         yield _up(profile, port, facts, f"{port.name} was taken down by hand")
     else:
@@ -98,12 +100,17 @@ def _link(link: Link, wanted: Wanted, facts: Facts) -> Iterator[Step]:
             again = facts.as_root(*nmcli.up(profile.uuid, port.name))
             yield Step(f"{facts.as_root(*nmcli.reapply(port.name))} || {again}", "; ".join(found))
     if stored is None:
-        yield _autoconnect(profile, facts)
+        yield _autoconnect(profile, facts, idle=idle)
 
 
-def _autoconnect(profile: Profile, facts: Facts) -> Step:
+def _beyond_the_link(addresses: tuple[str, ...]) -> list[str]:
+    """The IPv6 addresses that not every interface has by itself."""
+    return [a for a in addresses if not IPv6Address(a).is_link_local]
+
+
+def _autoconnect(profile: Profile, facts: Facts, *, idle: bool) -> Step:
     why = f"{profile.name} is to be active after a reboot, and when its cable comes back"
-    return Step(facts.as_root(*nmcli.autoconnect(profile.uuid)), why)
+    return Step(facts.as_root(*nmcli.autoconnect(profile.uuid)), why, idle=idle)
 
 
 def _ip(profile: Profile) -> Profile:
@@ -111,8 +118,8 @@ def _ip(profile: Profile) -> Profile:
     return evolve(profile, name="", interface=None, mac=None, autoconnect=True, priority=0)
 
 
-def _up(profile: Profile, port: Interface, facts: Facts, why: str) -> Step:
-    return Step(facts.as_root(*nmcli.up(profile.uuid, port.name)), why)
+def _up(profile: Profile, port: Interface, facts: Facts, why: str, *, idle: bool = False) -> Step:
+    return Step(facts.as_root(*nmcli.up(profile.uuid, port.name)), why, idle=idle)
 
 
 def differences(expected: Profile, seen: Profile) -> str:

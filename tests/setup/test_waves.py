@@ -34,5 +34,14 @@ def test_a_jump_host_comes_after_those_behind_it_and_this_machine_last():
     assert order == (("pi4",), ("mini3",), ("mini1",), ("mini2",), ("pi5",), ("jetson",))
 
 
+def test_whose_links_carry_nothing_yet_waits_for_nobody():
+    assert waves(guide(), idle={"mini1"}) == (
+        ("mini1", "mini2", "pi5", "pi4", "jetson"),
+        ("mini3",),
+    )
+    every = [node.name for node in guide().nodes]
+    assert waves(guide(), {"mini1": {"mini2"}}, here={"pi5"}, idle=every) == (tuple(every),)
+
+
 def test_jump_hosts_that_go_in_circles_end():
     assert len(waves(guide(), {"pi4": {"pi5"}, "pi5": {"pi4"}})) >= 3

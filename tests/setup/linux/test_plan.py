@@ -72,6 +72,17 @@ def test_the_guide_s_own_commands_for_pi5():
     ]
 
 
+@pytest.mark.parametrize("node", NODES)
+def test_only_a_link_that_carries_nothing_yet_is_idle(node):
+    assert planned(node, bare(node)).idle
+    used = bare(node)
+    for port in {link.profile.interface for link in want(node).links}:
+        used = _interface(used, port, ipv6=("fe80::1", "2001:db8::7"))
+    assert not planned(node, used).idle
+    for alter in (another_active, altered_profile, lose_routes, lose_address, stolen_default):
+        assert not planned(node, alter(provisioned(node), node)).idle
+
+
 def test_root_needs_no_sudo():
     steps = planned("pi5", evolve(bare("pi5"), uid=0)).steps
     assert not any("sudo" in f"{step.command} {step.undo}" for step in steps)
