@@ -7,7 +7,8 @@ from typing import Any
 from smolmon.cluster import Cluster
 from smolmon.dashboards.boards.columns import MERGE, organized, to_node
 from smolmon.dashboards.boards.home_links import budget, matrices
-from smolmon.dashboards.checklist import CHECKS, STATES, since, state
+from smolmon.dashboards.checklist import STATES, since, state
+from smolmon.dashboards.checks import CHECKS
 from smolmon.dashboards.common import HOME, C, events, variables
 from smolmon.dashboards.grafana import (
     AT_LEAST,

@@ -18,7 +18,7 @@ function checklist(frame) {
   const found = rows(frame);
   assert.deepEqual(Object.keys(found[0]), CHECKLIST);
   const checks = new Set(found.map((row) => row.check));
-  assert.equal(checks.size, 20);
+  assert.equal(checks.size, 24);
   for (const row of found) {
     assert.ok([0, 1, 2].includes(row.state), row.check);
     assert.ok(row.guide && row.node, row.check);
@@ -32,6 +32,9 @@ function checklist(frame) {
   const cut = failing("The server answers");
   assert.deepEqual(cut.map((row) => row.node).sort(), ["jetson", "pi4"]);
   assert.ok(cut.every((row) => row.cause === "route at mini1" && row.since > 1e12));
+  // Total loss has no alert of its own.
+  const lost = failing("Packet loss stays below 1 %").filter((row) => row.node === "pi4");
+  assert.ok(lost.length > 0 && lost.every((row) => row.since > 1e12));
 }
 
 function matrix(frame) {
