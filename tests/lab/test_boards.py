@@ -22,7 +22,7 @@ BANDWIDTH = "\nbandwidth: {period: 70s, duration: 1s, guard: 500ms, daily_budget
 # Where that is a fault of the lab, it is shown below; the others are facts that no emulated Linux
 # node has.
 QUIET = {
-    "home / Checklist / U": "forwarding-off",
+    "home / Checklist / Y": "forwarding-off",
     "home / Firing alerts / A": "forwarding-off",
     "gateways / Paths that a known cause breaks / A": "forwarding-off",
     "gateways / Declared routes / C": "return-route-gone",
