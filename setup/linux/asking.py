@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
-from smolmon.setup.linux import ask_bus
 from smolmon.setup.linux.facts import NM
 from smolmon.setup.linux.facts_system import Places, system_script
 from smolmon.setup.shell import command, lines, quote
@@ -19,8 +19,7 @@ def script(uuids: Iterable[str], places: Places) -> str:
 def network_script(uuids: Iterable[str]) -> str:
     """The part of the facts script that tells of the network alone."""
     wanted = tuple(uuids)
-    program = Path(ask_bus.__file__).read_text(encoding="ascii")
-    ask = command("python3", "-I", "-S", "-c", program, *wanted)
+    ask = command("python3", "-I", "-S", "-c", _ask_bus(), *wanted)
     return lines(
         [
             "echo @@user; id -un; id -u",
@@ -36,6 +35,12 @@ def network_script(uuids: Iterable[str]) -> str:
             "fi",
         ]
     )
+
+
+@cache
+def _ask_bus() -> str:
+    """The program that nodes run. It is not imported: what it needs is there, not here."""
+    return Path(__file__).with_name("ask_bus.py").read_text(encoding="ascii")
 
 
 def _profiles_script(uuids: Iterable[str]) -> str:

@@ -66,7 +66,7 @@ def _link(link: Link, wanted: Wanted, facts: Facts) -> Iterator[Step]:
     if port is None:
         return  # refused by preflight
     applied = facts.applied.get(port.name)
-    idle = applied is None and not port.addresses and not _beyond_the_link(port.ipv6)
+    idle = applied is None and not _addressed(port)
     stored = facts.stored.get(profile.uuid)
     if stored is not None and stored.kind != profile.kind:
         yield Step(
@@ -103,9 +103,9 @@ def _link(link: Link, wanted: Wanted, facts: Facts) -> Iterator[Step]:
         yield _autoconnect(profile, facts, idle=idle)
 
 
-def _beyond_the_link(addresses: tuple[str, ...]) -> list[str]:
-    """The IPv6 addresses that not every interface has by itself."""
-    return [a for a in addresses if not IPv6Address(a).is_link_local]
+def _addressed(port: Interface) -> bool:
+    """Whether it has an address beyond the one that every interface gives itself."""
+    return bool(port.addresses) or any(not IPv6Address(a).is_link_local for a in port.ipv6)
 
 
 def _autoconnect(profile: Profile, facts: Facts, *, idle: bool) -> Step:
