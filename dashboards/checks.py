@@ -31,10 +31,6 @@ class Check:
     known: str = ""
 
 
-def _ping(probe: str) -> str:
-    return f'max by (cluster, node, target) (smolmon_ping_up{{{C},probe="{probe}"}})'
-
-
 def _last_reply(probe: str) -> str:
     return (
         f"max by (cluster, node, target) (smolmon_ping_last_reply_timestamp_seconds"
@@ -53,17 +49,6 @@ def _explained(probe: str) -> str:
 def _last_pass(holds: str) -> str:
     """When it held last, within the hour: for what has no time of its own."""
     return f"max_over_time(timestamp(({holds}) == 1)[1h:30s])"
-
-
-def _route(purpose: str) -> str:
-    return f'min by (cluster, node, device) (smolmon_route_present{{{C},purpose="{purpose}"}})'
-
-
-def _route_change(purpose: str) -> str:
-    return (
-        "max by (cluster, node, device) (smolmon_route_last_change_timestamp_seconds"
-        f'{{{C},purpose="{purpose}"}})'
-    )
 
 
 _LOOK = {
@@ -87,22 +72,59 @@ _LOSS = (
 )
 _SILENT = f"group by (cluster, node, target) (smolmon_ping_up{{{C}}} == 0)"
 _WAS_SILENT = f"group by (cluster, node, target) (min_over_time(smolmon_ping_up{{{C}}}[5m]) == 0)"
-# The end of a link that is nearer to the server, with 0 where all on the link together receive
-# far more than they send.
 _CABLES = f'{C},link!="management"'
+# The end of a link that is nearer to the server, where more than two are on it. A storm is as in
+# SmolmonBridgeLoop.
 _NO_STORM = (
     f"min by (cluster, node, link) (smolmon:near_end:info{{{C}}}"
-    " * on (cluster, link) group_left () ("
-    f"(min by (cluster, link) (rate(smolmon_network_receive_packets_total{{{_CABLES}}}[1m]))"
-    " <= bool 100 + 1.2 * sum by (cluster, link) "
-    f"(rate(smolmon_network_transmit_packets_total{{{_CABLES}}}[1m])))"
-    f" and on (cluster, link) count by (cluster, link) (smolmon_network_up{{{_CABLES}}}) > 2))"
+    f" * on (cluster, link) group_left () (0 * smolmon:storm:info{{{C}}} or"
+    " group by (cluster, link) (count by (cluster, link) "
+    f"(rate(smolmon_network_receive_packets_total{{{_CABLES}}}[1m])) > 2)))"
 )
 _MTU = f"smolmon_network_mtu_bytes{{{_CABLES}}}"
 
 
 def _told(expr: str, cause: str) -> str:
     return f'label_replace({expr}, "cause", "{cause}", "", "")'
+
+
+def _answers(
+    name: str,
+    guide: str,
+    probe: str,
+    cause: str,
+    fix: Mapping[str, str] = _LOOK,
+    *,
+    alerts: str = "SmolmonPeerUnreachable|SmolmonFirewallHidesNode",
+) -> Check:
+    """That all targets of a probe answer."""
+    return Check(
+        name,
+        guide,
+        f'max by (cluster, node, target) (smolmon_ping_up{{{C},probe="{probe}"}})',
+        cause,
+        fix,
+        since=_last_reply(probe),
+        alerts=alerts,
+        known=_explained(probe),
+    )
+
+
+def _routed(name: str, guide: str, purpose: str, alerts: str) -> Check:
+    """That all routes for a purpose are there."""
+    chosen = f'{{{C},purpose="{purpose}"}}'
+    return Check(
+        name,
+        guide,
+        f"min by (cluster, node, device) (smolmon_route_present{chosen})",
+        "the route is missing, or another one overrules it",
+        _REAPPLY,
+        what="device",
+        since=(
+            f"max by (cluster, node, device) (smolmon_route_last_change_timestamp_seconds{chosen})"
+        ),
+        alerts=alerts,
+    )
 
 
 CHECKS = (
@@ -115,45 +137,30 @@ CHECKS = (
         what="device",
         alerts="SmolmonNoCarrier|SmolmonInterface(Missing|Disabled)|SmolmonSwitchDown",
     ),
-    Check(
+    _answers(
         "The gateway answers",
         "Part 3: local Ethernet link",
-        _ping("gateway"),
+        "gateway",
         "the cable, the interface, or the gateway itself",
-        _LOOK,
-        since=_last_reply("gateway"),
-        alerts="SmolmonPeerUnreachable|SmolmonFirewallHidesNode",
-        known=_explained("gateway"),
     ),
-    Check(
+    _answers(
         "The server answers",
         "Part 3: server via routing; Part 4: edge worker cannot reach server",
-        _ping("server"),
+        "server",
         "forwarding or a route on the way: see the rows below",
-        _LOOK,
-        since=_last_reply("server"),
         alerts="SmolmonServerUnreachable|SmolmonFirewallHidesNode",
-        known=_explained("server"),
     ),
-    Check(
+    _answers(
         "The fabric answers",
         "Part 3: Thunderbolt fabric",
-        _ping("fabric"),
+        "fabric",
         "a Thunderbolt cable, or a node in the middle of the chain",
-        _LOOK,
-        since=_last_reply("fabric"),
-        alerts="SmolmonPeerUnreachable|SmolmonFirewallHidesNode",
-        known=_explained("fabric"),
     ),
-    Check(
+    _answers(
         "Workers answer their gateway",
         "Part 3: edge workers, from the gateway; common issues: edge worker offline",
-        _ping("worker"),
+        "worker",
         "the worker is off, or its cable or interface",
-        _LOOK,
-        since=_last_reply("worker"),
-        alerts="SmolmonPeerUnreachable|SmolmonFirewallHidesNode",
-        known=_explained("worker"),
     ),
     Check(
         "Gateways forward",
@@ -168,24 +175,16 @@ CHECKS = (
         },
         alerts="SmolmonForwardingDisabled",
     ),
-    Check(
+    _routed(
         "Routes to the fabric",
         "Quick diagnostics: routing table; Part 4: re-add the route",
-        _route("forward"),
-        "the route is missing, or another one overrules it",
-        _REAPPLY,
-        what="device",
-        since=_route_change("forward"),
+        "forward",
         alerts="SmolmonRouteMissing",
     ),
-    Check(
+    _routed(
         "Return routes to the workers",
         "not in the guide: without them no answer comes back",
-        _route("return"),
-        "the route is missing, or another one overrules it",
-        _REAPPLY,
-        what="device",
-        since=_route_change("return"),
+        "return",
         alerts="SmolmonReturnRouteMissing",
     ),
     Check(
@@ -207,15 +206,13 @@ CHECKS = (
         {"linux": "ssh $1 ip route", "macos": "ssh $1 netstat -rn -f inet"},
         alerts="SmolmonIsolationBroken",
     ),
-    Check(
+    _answers(
         "The internet answers",
         "Part 3: internet connectivity",
-        _ping("internet"),
+        "internet",
         "Wi-Fi, the router, or a default route by Ethernet",
         {"linux": "ssh $1 ip route show default", "macos": "ssh $1 netstat -rn -f inet"},
-        since=_last_reply("internet"),
         alerts="SmolmonInternet.*|SmolmonDefaultRouteMissing",
-        known=_explained("internet"),
     ),
     Check(
         "Internet traffic leaves by Wi-Fi",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import ascii_uppercase
 from typing import Any
 
 from smolmon.cluster import Cluster
@@ -132,8 +133,7 @@ def _nodes() -> Any:  # noqa: ANN401
 
 
 def _checklist() -> Any:  # noqa: ANN401
-    values = [f"Value #{chr(ord('A') + index)}" for index in range(len(CHECKS))]
-    started = f"Value #{chr(ord('A') + len(CHECKS))}"
+    *values, started = (f"Value #{ref}" for ref in ascii_uppercase[: len(CHECKS) + 1])
     return table(
         "Checklist",
         "Every check and troubleshooting row of the network guide. Where a check fails: a row for "

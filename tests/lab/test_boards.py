@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from string import ascii_uppercase
 
 import pytest
 
 from smolmon.cluster import load
 from smolmon.dashboards.boards import boards
+from smolmon.dashboards.checks import CHECKS
 from smolmon.exporter.vocabulary import TABLE
 from tests.dashboards.questions import Question, ask, filled, questions
 from tests.dashboards.test_queries import metrics_of
@@ -22,7 +24,7 @@ BANDWIDTH = "\nbandwidth: {period: 70s, duration: 1s, guard: 500ms, daily_budget
 # Where that is a fault of the lab, it is shown below; the others are facts that no emulated Linux
 # node has.
 QUIET = {
-    "home / Checklist / Y": "forwarding-off",
+    f"home / Checklist / {ascii_uppercase[len(CHECKS)]}": "forwarding-off",  # since when
     "home / Firing alerts / A": "forwarding-off",
     "gateways / Paths that a known cause breaks / A": "forwarding-off",
     "gateways / Declared routes / C": "return-route-gone",
