@@ -29,6 +29,16 @@ def itself(cluster: Cluster, node: str) -> str:
     return node
 
 
+def nobody(cluster: Cluster, node: str) -> str:
+    """The alert is about the cluster as a whole."""
+    return ""
+
+
+def everybody(cluster: Cluster) -> tuple[str, ...]:
+    """All nodes, the last one first."""
+    return tuple(n.name for n in reversed(cluster.nodes))
+
+
 def nobody_else(cluster: Cluster, node: str) -> tuple[str, ...]:
     """No other node sees the same."""
     return ()

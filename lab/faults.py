@@ -170,6 +170,11 @@ def fault(name: str) -> Fault:
     raise unknown("fault", name, (f.name for f in FAULTS))
 
 
+def possible(cluster: Cluster) -> set[tuple[str, str]]:
+    """Each fault with each node that it can hit, by their names."""
+    return {(f.name, node) for f in FAULTS for node in f.nodes(cluster)}
+
+
 def table(cluster: Cluster) -> list[dict[str, Any]]:
     """Every fault with the nodes of `cluster` that it can hit and the cause it must lead to.
 

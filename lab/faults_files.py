@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from smolmon.cluster import Cluster
-from smolmon.lab.fault import Fault, Record, on_machine
+from smolmon.lab.fault import Fault, Record, everybody, nobody, on_machine
 from smolmon.lab.plan import CONTROLLER
 from smolmon.setup.trust import certificates
 from smolmon.setup.trust.certificates import Holder, Usage
@@ -15,16 +16,16 @@ CERTIFICATE, KEY = "/opt/smolmon/tls/node.crt", "/opt/smolmon/tls/node.key"
 ENDS_IN = timedelta(seconds=12)  # a scrape each five
 
 
-def _everybody(cluster: Cluster) -> tuple[str, ...]:
-    return tuple(n.name for n in reversed(cluster.nodes))
-
-
 def _several(cluster: Cluster) -> tuple[str, ...]:
-    return _everybody(cluster) if len(cluster.nodes) > 1 else ()
+    return everybody(cluster) if len(cluster.nodes) > 1 else ()
 
 
-def _nobody(cluster: Cluster, node: str) -> str:
-    return ""
+def _text_of(file: str) -> Callable[[Cluster, str], Record]:
+    return lambda _, node: on_machine(node, ["cat", file])
+
+
+def _text_back(file: str) -> Callable[[Cluster, str, Record], None]:
+    return lambda _, node, record: _write(node, file, record)
 
 
 def _write(node: str, file: str, text: str) -> None:
@@ -33,10 +34,6 @@ def _write(node: str, file: str, text: str) -> None:
 
 
 # -- the certificate ----------------------------------------------------------------------------
-
-
-def _certificate(cluster: Cluster, node: str) -> Record:
-    return on_machine(node, ["cat", CERTIFICATE])
 
 
 def _certificate_ends(cluster: Cluster, node: str, record: Record) -> None:
@@ -50,15 +47,7 @@ def _certificate_ends(cluster: Cluster, node: str, record: Record) -> None:
     _write(node, CERTIFICATE, certificates.certificate(holder, key, ca, ca_key, then).decode())
 
 
-def _certificate_back(cluster: Cluster, node: str, record: Record) -> None:
-    _write(node, CERTIFICATE, record)
-
-
 # -- the cluster file ---------------------------------------------------------------------------
-
-
-def _file(cluster: Cluster, node: str) -> Record:
-    return on_machine(node, ["cat", CLUSTER_FILE])
 
 
 def _nonsense(cluster: Cluster, node: str, record: Record) -> None:
@@ -69,37 +58,33 @@ def _another(cluster: Cluster, node: str, record: Record) -> None:
     _write(node, CLUSTER_FILE, record + "\n# edited here, and nowhere else\n")
 
 
-def _file_back(cluster: Cluster, node: str, record: Record) -> None:
-    _write(node, CLUSTER_FILE, record)
-
-
 FAULTS = (
     Fault(
         "certificate-expired",
         "the certificate of a node's exporter ends, after twelve seconds",
         "SmolmonCertificateExpiring",
-        _everybody,
-        _certificate,
+        everybody,
+        _text_of(CERTIFICATE),
         _certificate_ends,
-        _certificate_back,
+        _text_back(CERTIFICATE),
     ),
     Fault(
         "config-invalid",
         "the cluster file on a node has an error",
         "SmolmonConfigInvalid",
-        _everybody,
-        _file,
+        everybody,
+        _text_of(CLUSTER_FILE),
         _nonsense,
-        _file_back,
+        _text_back(CLUSTER_FILE),
     ),
     Fault(
         "files-differ",
         "the cluster file on a node is not that of the others",
         "SmolmonClusterFilesDiffer",
         _several,
-        _file,
+        _text_of(CLUSTER_FILE),
         _another,
-        _file_back,
-        _nobody,
+        _text_back(CLUSTER_FILE),
+        nobody,
     ),
 )

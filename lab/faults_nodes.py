@@ -13,8 +13,10 @@ from smolmon.lab.errors import LabError
 from smolmon.lab.fault import (
     Fault,
     Record,
+    everybody,
     in_namespace,
     ip,
+    nobody,
     nothing,
     on_machine,
     restore_routes,
@@ -29,17 +31,9 @@ EXPORTER, MAC_EXPORTER = "smolmon-exporter", "dev.smolmon.exporter"
 TABLE = "fault_internet"
 
 
-def _everybody(cluster: Cluster) -> tuple[str, ...]:
-    return tuple(n.name for n in reversed(cluster.nodes))
-
-
 def _server(cluster: Cluster) -> tuple[str, ...]:
     """For faults that are nobody's in particular."""
     return (cluster.server.node,)
-
-
-def _nobody(cluster: Cluster, node: str) -> str:
-    return ""
 
 
 # -- a node without power -----------------------------------------------------------------------
@@ -123,45 +117,47 @@ def _with_internet(cluster: Cluster) -> tuple[str, ...]:
 
 
 def _internet_off(cluster: Cluster, node: str, record: Record) -> None:
-    _internet_on(cluster, node, record)
-    address = cluster.internet.address if cluster.internet else ""
-    match = f"ip daddr {address} icmp type echo-request drop"
-    rules = [
-        f"add table inet {TABLE}",
-        f"add chain inet {TABLE} in {{ type filter hook input priority -10; }}",
-        f"add rule inet {TABLE} in {match}",
-    ]
-    in_namespace(INTERNET, ["nft", "\n".join(rules)])
+    _drop(cluster, TABLE, "icmp type echo-request", "input")
 
 
 def _internet_on(cluster: Cluster, node: str, record: Record) -> None:
-    rules = [f"add table inet {TABLE}", f"delete table inet {TABLE}"]
-    in_namespace(INTERNET, ["nft", "\n".join(rules)])
+    _pass(TABLE)
 
 
-def _online(cluster: Cluster) -> tuple[str, ...]:
-    return _everybody(cluster) if cluster.internet and len(cluster.nodes) > 1 else ()
-
-
-def _block(cluster: Cluster, node: str, record: Record) -> None:
-    """Drop at the router what this node asks of the internet."""
-    _unblock(cluster, node, record)
+def _drop(cluster: Cluster, table: str, match: str, *hooks: str) -> None:
+    """Drop at the router what matches and goes to the internet's address."""
+    _pass(table)
     address = cluster.internet.address if cluster.internet else ""
-    sources = ", ".join(str(a.ip) for a in plan(cluster).machine(node).addresses)
-    table = f"{TABLE}_{node.replace('-', '_')}"
-    hooks = ("input", "forward")  # the router may itself stand for the internet
     rules = [f"add table inet {table}"]
     for hook in hooks:
         rules += [
             f"add chain inet {table} {hook} {{ type filter hook {hook} priority -10; }}",
-            f"add rule inet {table} {hook} ip saddr {{ {sources} }} ip daddr {address} drop",
+            f"add rule inet {table} {hook} ip daddr {address} {match} drop",
         ]
     in_namespace(INTERNET, ["nft", "\n".join(rules)])
 
 
-def _unblock(cluster: Cluster, node: str, record: Record) -> None:
-    table = f"{TABLE}_{node.replace('-', '_')}"
+def _pass(table: str) -> None:
     in_namespace(INTERNET, ["nft", f"add table inet {table}\ndelete table inet {table}"])
+
+
+def _online(cluster: Cluster) -> tuple[str, ...]:
+    return everybody(cluster) if cluster.internet and len(cluster.nodes) > 1 else ()
+
+
+def _block(cluster: Cluster, node: str, record: Record) -> None:
+    """Drop at the router what this node asks of the internet."""
+    sources = ", ".join(str(a.ip) for a in plan(cluster).machine(node).addresses)
+    # Both hooks: the router may itself stand for the internet.
+    _drop(cluster, _own_table(node), f"ip saddr {{ {sources} }}", "input", "forward")
+
+
+def _unblock(cluster: Cluster, node: str, record: Record) -> None:
+    _pass(_own_table(node))
+
+
+def _own_table(node: str) -> str:
+    return f"{TABLE}_{node.replace('-', '_')}"
 
 
 def _defaults(cluster: Cluster, node: str) -> Record:
@@ -181,7 +177,7 @@ def _defaults_back(cluster: Cluster, node: str, record: Record) -> None:
 
 
 def _behind_gateways(cluster: Cluster) -> tuple[str, ...]:
-    return tuple(n for n in _everybody(cluster) if _gateway(cluster, n))
+    return tuple(n for n in everybody(cluster) if _gateway(cluster, n))
 
 
 def _gateway(cluster: Cluster, node: str) -> IPv4Address | None:
@@ -210,7 +206,7 @@ FAULTS = (
         "node-dead",
         "a node has no power",
         "SmolmonNodeDown",
-        _everybody,
+        everybody,
         _interfaces,
         _power_off,
         _power_on,
@@ -219,7 +215,7 @@ FAULTS = (
         "exporter-dead",
         "the exporter of a node does not run",
         "SmolmonExporterDown",
-        _everybody,
+        everybody,
         nothing,
         _stop_exporter,
         _start_exporter,
@@ -228,7 +224,7 @@ FAULTS = (
         "wifi-out",
         "a node has lost its Wi-Fi",
         "SmolmonManagementUnreachable",
-        _everybody,
+        everybody,
         _air,
         _wifi_off,
         _wifi_on,
@@ -241,7 +237,7 @@ FAULTS = (
         nothing,
         _wifi_off,
         _wifi_on,
-        _nobody,
+        nobody,
     ),
     Fault(
         "internet-out",
@@ -251,7 +247,7 @@ FAULTS = (
         nothing,
         _internet_off,
         _internet_on,
-        _nobody,
+        nobody,
     ),
     Fault(
         "internet-blocked",

@@ -45,7 +45,7 @@ def _pace(speed: float) -> str:
 
 
 def _line(cluster: Cluster, nodes: str, pace: str, rows: Sequence[dict[str, Any]]) -> str:
-    able = {(f.name, node) for f in faults.FAULTS for node in f.nodes(cluster)}
+    able = faults.possible(cluster)
     tried = {(r["fault"], r["node"]) for r in rows}
     never = sorted({name for name, _ in able} - {name for name, _ in tried & able})
     pairs = {("+".join(n for n, _ in p), "+".join(m for _, m in p)) for p in doubles(cluster)}

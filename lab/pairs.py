@@ -35,7 +35,7 @@ isolation-broken@pi5       server-exposed@mini1
 
 def doubles(cluster: Cluster) -> list[Broken]:
     """The pairs of :data:`PAIRS` that `cluster` has the nodes for."""
-    able = {(f.name, node) for f in faults.FAULTS for node in f.nodes(cluster)}
+    able = faults.possible(cluster)
     return [pair for pair in map(broken, PAIRS.split("\n")) if pair and able.issuperset(pair)]
 
 
