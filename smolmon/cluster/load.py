@@ -14,6 +14,7 @@ from attrs import evolve
 from smolmon.cluster import load_bandwidth, load_monitor, load_notify, units
 from smolmon.cluster.model import (
     DEFAULT_EXPORTER_PORT,
+    DEFAULT_SERVER_PORT,
     EXPECTATIONS,
     Apart,
     Cabling,
@@ -233,7 +234,7 @@ class _Reader:
         if place is None or keys is None:
             return None
         node = self.text(keys.get("node"), NAME, "the name of a node")
-        port = self.port(keys.get("port"), default=65432)
+        port = self.port(keys.get("port"), default=DEFAULT_SERVER_PORT)
         chosen = self.text(keys.get("segment"), NAME, "the name of a segment")
         if node is None:
             return None

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from smolmon.cluster.monitor import Monitor
 from smolmon.cluster.notify import Notify
 
+DEFAULT_SERVER_PORT = 65432
 DEFAULT_EXPORTER_PORT = 9742
 DEFAULT_BANDWIDTH_PORT = 9743
 
