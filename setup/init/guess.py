@@ -90,17 +90,28 @@ def _links(known: Known) -> tuple[dict[IPv4Network, Addresses], dict[str, IPv4Ad
     if not planned:
         planned = [max(subnets, key=lambda s: crowd[s], default=FABRIC)]
     links: dict[IPv4Network, Addresses] = {s: {} for s in planned}
-    wifi: dict[str, IPv4Address] = {}
-    for name, address in places:
-        link = links.get(_subnet(address))
-        if link is None:
-            wifi.setdefault(name, address)
-        elif name not in link:
-            link[name] = [address]
+    wifi: Addresses = {}
+    for name, address in dict.fromkeys(places):
+        links.get(_subnet(address), wifi).setdefault(name, []).append(address)
     core = _core(known, links)
     links = {core: links[core], **links}
+    for subnet, link in links.items():
+        for name in link:
+            key = f"segments.{_segment_name(subnet, list(links))}.members.{name}"
+            link[name] = [_chosen(known, key, "address", link[name])]
     _place_the_rest(known, links, ways)
-    return links, wifi
+    return links, {
+        name: _chosen(known, f"nodes.{name}", "Wi-Fi address", found)
+        for name, found in wifi.items()
+    }
+
+
+def _chosen(known: Known, key: str, what: str, found: Sequence[IPv4Address]) -> IPv4Address:
+    """The first of several addresses that the files give for the same thing, with a TODO."""
+    if len(found) > 1:
+        several = ", ".join(map(str, found))
+        known.todo.append(Todo(key, f"the files disagree on its {what}: {several}"))
+    return found[0]
 
 
 def _subnet(address: IPv4Address) -> IPv4Network:

@@ -396,6 +396,26 @@ def test_an_address_outside_the_plan_is_a_wifi_address() -> None:
     assert str(cluster.address("mini2", "fabric")) == "10.10.0.2"
 
 
+def test_files_that_disagree_on_an_address_are_told_of() -> None:
+    one = "{server: mini2, workers: [{hostname: mini1, ip: 192.168.7.9}, {hostname: pi5}]}"
+    other = (
+        "{server: mini2, workers: [{hostname: mini1}, {hostname: pi5}],"
+        " host_ip: {mini1: 10.10.0.2, mini2: 10.10.0.9, pi5: 172.18.2.7}}"
+    )
+    third = "nodes: [{alias: mini1, ip: 192.168.9.5}, {alias: mini2, ip: 10.10.0.2}]"
+    draft = made(one, other, third)
+    assert draft.cluster.node("mini1").management == "192.168.7.9"
+    told = {todo.key: todo.text for todo in draft.todo}
+    assert told["nodes.mini1"] == (
+        "the files disagree on its Wi-Fi address: 192.168.7.9, 192.168.9.5"
+    )
+    assert told["segments.fabric.members.mini2"] == (
+        "the files disagree on its address: 10.10.0.2, 10.10.0.9"
+    )
+    assert "nodes.mini2" not in told
+    assert f"# TODO: {told['nodes.mini1']}" in text_of(draft)
+
+
 def test_a_flat_network_is_one_switch() -> None:
     flat = "".join(f"- {{alias: node{n}, ip: 192.168.7.{n}, user: u}}\n" for n in (1, 2, 3))
     cluster = parse(text_of(made(f"nodes:\n{flat}")))
