@@ -189,7 +189,8 @@ def test_commands_are_told_from_what_they_print() -> None:
 def test_what_a_page_writes_into_a_cluster_file_is_valid(page: Path) -> None:
     for found in FENCE.finditer(page.read_text(encoding="utf-8")):
         text = found["text"]
-        if found["language"] != "yaml" or "tls_server_config" in text:
+        quoted = any(text == quote for _, _, quote in QUOTES)
+        if found["language"] != "yaml" or "tls_server_config" in text or quoted:
             continue
         if not re.match("cluster:|monitor:|notify:", text):
             text = "notify:\n  receivers:\n" + re.sub("^", "    ", text, flags=re.MULTILINE)
@@ -211,3 +212,38 @@ def test_every_page_is_linked_from_another() -> None:
         if path
     }
     assert {page for page in PAGES if page.parent.name == "docs"} <= linked
+
+
+# -- what a page quotes ------------------------------------------------------------------------
+
+QUOTED = re.compile(r"^<!-- from (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+QUOTES = [(page, *found) for page in PAGES for found in QUOTED.findall(page.read_text("utf-8"))]
+
+
+def stands_in(quote: str, text: str) -> bool:
+    """Whether the parts of `quote` between lines of `...` are lines of `text`, in that order."""
+    place = 0
+    text = f"\n{text}"
+    for part in re.split(r"^ *\.\.\.\n", quote, flags=re.MULTILINE):
+        place = text.find(f"\n{part}", place)
+        if place < 0:
+            return False
+        place += len(part)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("page", "file", "quote"), QUOTES, ids=[f"{page.name}: {file}" for page, file, _ in QUOTES]
+)
+def test_what_a_page_quotes_is_in_the_file(page: Path, file: str, quote: str) -> None:
+    assert stands_in(quote, (ROOT / file).read_text("utf-8")), f"{page.name}: {file} is different"
+
+
+def test_a_quote_that_is_not_there_would_be_noticed() -> None:
+    assert {"alerts", "dashboards", "exporter", "lab"} <= {
+        file.split("/")[0] for _, file, _ in QUOTES
+    }
+    assert stands_in("a\n  ...\nd\n", "a\nb\nc\nd\n")
+    assert not stands_in("d\n...\na\n", "a\nb\nc\nd\n")
+    assert not stands_in("b\nd\n", "a\nb\nc\nd\n")
+    assert not stands_in("b\n", "ab\n")
