@@ -23,6 +23,7 @@ from smolmon.cluster.timetable import least_period, timetable
 from smolmon.exporter.declaration import Declaration
 from smolmon.exporter.host import this_host
 from smolmon.exporter.observer import Observer
+from smolmon.exporter.scrape import Collect
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scaling-out.md"
 MARKED = re.compile(r"(<!-- growth -->\n).*(<!-- /growth -->\n)", re.DOTALL)
@@ -123,14 +124,16 @@ async def _series(made: Cluster, node: str) -> int:
             asked = measuring.collectors() | observer.collectors()
             count = sum(len(m.samples) for m in observer.constant)
             for collect in asked.values():
-                count += await loop.run_in_executor(
-                    worker, lambda c=collect: sum(len(m.samples) for m in c())
-                )
+                count += await loop.run_in_executor(worker, _samples, collect)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             worker.submit(host.system.close)
     return count
+
+
+def _samples(collect: Collect) -> int:
+    return sum(len(metric.samples) for metric in collect())
 
 
 def computed(row: Plan) -> str:
