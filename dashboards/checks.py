@@ -51,6 +51,11 @@ def _last_pass(holds: str) -> str:
     return f"max_over_time(timestamp(({holds}) == 1)[1h:30s])"
 
 
+def _fails_since(holds: str) -> str:
+    """As above; where it never held in that hour, since it is seen to fail."""
+    return f"({_last_pass(holds)} or min_over_time(timestamp(({holds}) == 0)[1h:30s]))"
+
+
 _LOOK = {
     "linux": "ssh $1 'ip -br address; ip route; ip neigh'",
     "macos": "ssh $1 'ifconfig; netstat -rn -f inet; arp -an'",
@@ -62,9 +67,10 @@ _REAPPLY = {
 }
 
 _REQUESTS = (
-    f"sum by (cluster, node, probe, target) (increase(smolmon_ping_requests_total{{{C}}}[5m]) > 0)"
+    f"sum by (cluster, node, probe, target) (increase(smolmon_ping_requests_total{{{C}}}[5m]) > 30)"
 )
-# Over five minutes, and an outage counts for that long. One packet may still be on its way.
+# Not of a node that has just started: as many requests as the alert of delay wants. Over five
+# minutes, and an outage counts for that long. One packet may still be on its way.
 _LOSS = (
     f"min by (cluster, node, target) ({_REQUESTS} - sum by (cluster, node, probe, target) "
     f'(increase(smolmon_ping_results_total{{{C},result="reply"}}[5m]))'
@@ -72,6 +78,22 @@ _LOSS = (
 )
 _SILENT = f"group by (cluster, node, target) (smolmon_ping_up{{{C}}} == 0)"
 _WAS_SILENT = f"group by (cluster, node, target) (min_over_time(smolmon_ping_up{{{C}}}[5m]) == 0)"
+_PORT_ANSWERS = (
+    "max by (cluster, node, target) ("
+    f'smolmon_tcp_connect_state{{{C},state="open"}}'
+    f" and on (cluster) max by (cluster) (smolmon_listener_present{{{C}}}) == 1)"
+)
+_AS_QUICK = (
+    "min by (cluster, node, target) ("
+    f"rate(smolmon_ping_rtt_seconds_sum{{{C}}}[5m])"
+    f" / (rate(smolmon_ping_rtt_seconds_count{{{C}}}[5m]) > 0)"
+    f" <= bool smolmon_ping_rtt_threshold_seconds{{{C}}})"
+)
+_AS_WIDE = (
+    "min by (cluster, node, target) ("
+    f'smolmon_bandwidth_bytes_per_second{{{C},direction="receive"}}'
+    f" >= bool smolmon_bandwidth_expected_bytes_per_second{{{C}}})"
+)
 _CABLES = f'{C},link!="management"'
 # The end of a link that is nearer to the server, where more than two are on it. A storm is as in
 # SmolmonBridgeLoop.
@@ -239,12 +261,13 @@ CHECKS = (
     Check(
         "The training port answers while a server listens",
         "Part 4: connection refused on training port",
-        "max by (cluster, node, target) ("
-        f'smolmon_tcp_connect_state{{{C},state="open"}}'
-        f" and on (cluster) max by (cluster) (smolmon_listener_present{{{C}}}) == 1)",
+        _PORT_ANSWERS,
         "a firewall on the server, or a server that listens elsewhere",
         _LOOK,
+        since=_fails_since(_PORT_ANSWERS),
         alerts="SmolmonTrainingPortFiltered|SmolmonTrainingServer(Elsewhere|Stopped)",
+        # What breaks the way to the server breaks this too; a firewall answers pings.
+        known=_explained("server"),
     ),
     Check(
         "The server listens on the fabric only",
@@ -260,12 +283,10 @@ CHECKS = (
     Check(
         "Round trips are as expected",
         "Part 5: latency testing; common issues: slow training",
-        "min by (cluster, node, target) ("
-        f"rate(smolmon_ping_rtt_seconds_sum{{{C}}}[5m])"
-        f" / (rate(smolmon_ping_rtt_seconds_count{{{C}}}[5m]) > 0)"
-        f" <= bool smolmon_ping_rtt_threshold_seconds{{{C}}})",
+        _AS_QUICK,
         "other traffic, a busy machine, or a bad cable",
         {"linux": "ssh $1 top -b -n 1", "macos": "ssh $1 top -l 1 -n 10 -o cpu"},
+        since=_fails_since(_AS_QUICK),
         alerts="SmolmonLatencyHigh",
     ),
     Check(
@@ -288,11 +309,10 @@ CHECKS = (
     Check(
         "Bandwidth is as expected",
         "Part 5: bandwidth testing; common issues: slow training",
-        "min by (cluster, node, target) ("
-        f'smolmon_bandwidth_bytes_per_second{{{C},direction="receive"}}'
-        f" >= bool smolmon_bandwidth_expected_bytes_per_second{{{C}}})",
+        _AS_WIDE,
         "a cable, a small MTU, other traffic, or a busy processor",
         {"linux": "smolmon bandwidth run $2 $3", "macos": "smolmon bandwidth run $2 $3"},
+        since=_fails_since(_AS_WIDE),
         alerts="SmolmonBandwidth.*|SmolmonLinkSpeedLow",
     ),
     Check(

@@ -195,7 +195,8 @@ def training_port() -> tuple[Any, ...]:
         ),
         graph(
             "Time to connect",
-            "From SYN to SYN-ACK, median and 99th percentile, of the attempts that succeeded.",
+            "From SYN to SYN-ACK, median and 99th percentile, of the attempts that succeeded: "
+            "empty while no training server listens, or where the peer is not the server.",
             [
                 query(
                     f"histogram_quantile({q}, sum by (le) (rate("
