@@ -118,7 +118,8 @@ def _train_and_stop(cluster: Cluster, node: str, record: Record) -> None:
 
 def _lose(cluster: Cluster, node: str, record: Record) -> None:
     home = home_of(cluster, node)
-    match = f'iifname "{device(cluster, node, home)}" numgen inc mod {LOST_ONE_IN} 0'
+    # At random: counted, it would be the same probe's packet again and again.
+    match = f'iifname "{device(cluster, node, home)}" numgen random mod {LOST_ONE_IN} 0'
     _tables(
         node,
         LOSS,

@@ -32,7 +32,7 @@ def _ways(world: World) -> Iterator[Explained]:
         n for n, f in world.keys("smolmon_ip_forwarding_enabled", 0, "node", "family") & expected
     }
     lost = world.keys("smolmon_route_present", 0, "node", "to")
-    astray = world.keys("smolmon_path_first_hop_as_declared", 0, "node")
+    astray = world.keys("smolmon_path_first_hop_as_declared", 0, "node", "target")
     homes = {up["node"]: up.get("segment", "") for up in world.where("up", role="server")}
     for labels in world.where("smolmon_path_hop_info"):
         if labels["hop"] in off:
@@ -42,8 +42,11 @@ def _ways(world: World) -> Iterator[Explained]:
             for to in (labels["link"], homes.get(labels["target"], "")):
                 if (hop, to) in lost:
                     yield "route", labels, hop, to
-            if (hop,) in astray:
-                yield "overruled", labels, hop, ""
+    for step in world.where("smolmon_path_step_info"):
+        # On the way there, and on the way back.
+        for hop, whom in ((step["hop"], step["target"]), (step["next"], step["node"])):
+            if (hop, whom) in astray:
+                yield "overruled", step, hop, ""
 
 
 def _nodes(world: World) -> Iterator[Explained]:

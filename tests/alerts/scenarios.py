@@ -351,6 +351,22 @@ SCENARIOS = [
         },
         causes=_set(("SmolmonRouteOverruled", "pi4")),
     ),
+    _scenario(
+        "route-overruled-on-a-gateway",
+        GUIDE,
+        cut=_set("mini3", "pi4", "jetson"),
+        lost=_set(("mini1", "mini3")),  # its answers go the same wrong way
+        says={
+            "mini3": (
+                Series(
+                    "smolmon_path_first_hop_as_declared",
+                    {"probe": "server", "target": "mini1", "link": "fabric"},
+                    0,
+                ),
+            )
+        },
+        causes=_set(("SmolmonRouteOverruled", "mini3")),
+    ),
     # -- nodes
     _scenario(
         "server-dead",
