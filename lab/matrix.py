@@ -23,6 +23,9 @@ T = TypeVar("T")
 # Seconds, and at speed 1 as many more; nothing takes as long. What loses packets does so within two
 # minutes at any speed, and is over as long after.
 PATIENCE = 180.0
+# Seconds: the neighbours of an address that has gone ask anew when the kernel's own time is up (15 to
+# 45 s until an entry is stale, then 8 s).
+FIX_PATIENCE = 60.0
 # Seconds, whatever the speed: by then three pings have been lost, the last of them has timed out,
 # and somebody has been told. At speed 1 symptoms, which wait for 30 s and then for each other, may
 # take so much longer.
@@ -182,7 +185,7 @@ def attempt(lab: Lab, broken: Sequence[tuple[str, str]], *, run_fix: bool = True
         end = begin + SYMPTOMS + SYMPTOMS_WAIT / speed
         until("the symptoms", lambda: time.monotonic() > end and watcher.settled(), 15 + patience)
         if run_fix and (fixes := _commands(firing())):
-            fix_healed = _fix(lab, watcher, before, fixes, told(), 30 + patience)
+            fix_healed = _fix(lab, watcher, before, fixes, told(), FIX_PATIENCE + patience)
     except TimeoutError:
         pass
     finally:
