@@ -23,8 +23,8 @@ T = TypeVar("T")
 # Seconds, and at speed 1 as many more; nothing takes as long. What loses packets does so within two
 # minutes at any speed, and is over as long after.
 PATIENCE = 180.0
-# Seconds: the neighbours of an address that has gone ask anew when the kernel's own time is up (15 to
-# 45 s until an entry is stale, then 8 s).
+# Seconds: who used an address that has gone asks anew when the kernel's own time is up (15 to 45 s
+# until an entry is stale, then 8 s).
 FIX_PATIENCE = 60.0
 # Seconds, whatever the speed: by then three pings have been lost, the last of them has timed out,
 # and somebody has been told. At speed 1 symptoms, which wait for 30 s and then for each other, may
@@ -71,6 +71,7 @@ class Trial:
     seconds: float | None
     fix_healed: bool | None
     resolved: bool
+    sent: tuple[dict[str, str], ...] = ()  # all notifications, as the sink has them
 
     @property
     def as_expected(self) -> bool:
@@ -206,6 +207,7 @@ def attempt(lab: Lab, broken: Sequence[tuple[str, str]], *, run_fix: bool = True
         seconds=seconds,
         fix_healed=fix_healed,
         resolved=resolved,
+        sent=tuple(watcher.sent()[before:]),
     )
 
 

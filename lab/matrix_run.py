@@ -115,7 +115,8 @@ def singles(cluster: Cluster, names: Sequence[str], every_node: bool) -> Iterato
 
 
 def row(trial: Trial) -> dict[str, Any]:
-    """A trial as JSON-able data."""
+    """A trial as JSON-able data, with all that was sent if that is not as expected."""
+    evidence = {} if trial.as_expected else {"sent": trial.sent}
     return {
         **_called(trial.faults),
         "expected": sorted(f"{t.alert}@{t.node}" for t in trial.expected),
@@ -125,6 +126,7 @@ def row(trial: Trial) -> dict[str, Any]:
         "fix_healed": trial.fix_healed,
         "resolved": trial.resolved,
         "as_expected": trial.as_expected,
+        **evidence,
     }
 
 
