@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 from attrs import frozen
@@ -203,7 +204,7 @@ def attempt(lab: Lab, broken: Sequence[tuple[str, str]], *, run_fix: bool = True
         expected=wanted,
         permitted=permitted(cluster, broken),
         notified=told(),
-        count=_count(firing()),
+        count=notifications(watcher.sent()[before:]),
         seconds=seconds,
         fix_healed=fix_healed,
         resolved=resolved,
@@ -241,12 +242,20 @@ def _ended(notified: list[dict[str, str]]) -> frozenset[Told]:
     return frozenset(Told(n["alert"], n["node"]) for n in notified if n["status"] == "resolved")
 
 
-def _count(firing: list[dict[str, str]]) -> int:
-    """How many notifications these are: what is sent together comes within the same second."""
+def notifications(sent: Sequence[dict[str, str]]) -> int:
+    """How many notifications of something firing there are in what the sink has, from one trial.
+
+    One that has nothing new but the end of an earlier trial's alert is none of this trial's:
+    Prometheus repeats an end for 15 minutes (its rules/alerting.go, resolvedRetention), and
+    Alertmanager tells of it again together with what fires in the same group.
+    """
     count = 0
-    last: tuple[str, str] | None = None
-    for n in firing:
-        if (n["alert"], n["time"]) != last:
+    told: set[Told] = set()
+    for _, together in groupby(sent, key=lambda n: (n["alert"], n["time"])):
+        one = list(together)
+        firing = {Told(n["alert"], n["node"]) for n in one if n["status"] == "firing"}
+        earlier = {Told(n["alert"], n["node"]) for n in one if n["status"] == "resolved"} - told
+        if firing and not (firing <= told and earlier):
             count += 1
-        last = (n["alert"], n["time"])
+        told |= firing
     return count
