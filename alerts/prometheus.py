@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from smolmon.alerts.shared import monitor_of
-from smolmon.alerts.speed import MIN_INTERVAL, duration
+from smolmon.alerts.speed import MIN_INTERVAL, duration, scaled
 from smolmon.cluster import Cluster, Monitor, derive
 from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER, DEFAULT_PROMETHEUS, RemoteWrite
 
 JOB = "smolmon"
 PORTS = {"http": 80, "https": 443}
+# After so long Prometheus says again what fires, and what is over (its own default).
+RESEND = "1m"
 
 
 @frozen
@@ -83,10 +85,12 @@ def config(clusters: Sequence[Cluster], speed: float, names: Names) -> dict[str,
     return whole | {"scrape_configs": scrapes}
 
 
-def flags(monitor: Monitor, data: str | None = None) -> str:
+def flags(monitor: Monitor, data: str | None = None, speed: float = 1.0) -> str:
     """What cannot stand in prometheus.yml: for its command line, as `@prometheus.flags`."""
     kind = "agent" if monitor.agent else "tsdb"
     told = ["--agent"] if monitor.agent else [f"--storage.tsdb.retention.time={monitor.retention}"]
+    if speed != 1 and not monitor.agent:
+        told.append(f"--rules.alert.resend-delay={scaled(RESEND, speed, MIN_INTERVAL)}")
     if data:
         told.append(f"--storage.{kind}.path={data}/{kind}")
     return "".join(f"{flag}\n" for flag in told)

@@ -102,7 +102,7 @@ def render(
         }
     return texts | {
         "prometheus/prometheus.yml": _dump(config(clusters, speed, where)),
-        "prometheus/prometheus.flags": flags(monitor_of(clusters), where.data),
+        "prometheus/prometheus.flags": flags(monitor_of(clusters), where.data, speed),
         f"alertmanager/{FILE}": TEMPLATES,
         "alertmanager/alertmanager.yml": _dump(
             alertmanager(speed, notify_of(clusters), webhook, secrets)

@@ -68,9 +68,12 @@ Description=Prometheus
 [Service]
 User=prometheus
 StateDirectory=smolmon-prometheus
-ExecStart=/usr/bin/prometheus --config.file={monitor}/prometheus/prometheus.yml \\
+# Of the rendered flags those for rules alone: it is never an agent, and keeps little.
+ExecStart=/bin/sh -c 'exec /usr/bin/prometheus \\
+    $$(grep -e ^--rules {monitor}/prometheus/prometheus.flags) \\
+    --config.file={monitor}/prometheus/prometheus.yml \\
     --storage.tsdb.path=/var/lib/smolmon-prometheus --storage.tsdb.retention.time=1d \\
-    --web.listen-address=127.0.0.1:{port} --web.external-url={url}
+    --web.listen-address=127.0.0.1:{port} --web.external-url={url}'
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 """

@@ -121,6 +121,7 @@ def test_an_agent_has_neither_rules_nor_alerts_and_says_so_on_its_command_line()
     assert flags(clusters[0].monitor, "/data") == "--agent\n--storage.agent.path=/data/agent\n"
     assert flags(Monitor(retention="1y")) == "--storage.tsdb.retention.time=1y\n"
     assert flags(Monitor(), "/data").endswith("--storage.tsdb.path=/data/tsdb\n")
+    assert "--rules.alert.resend-delay=3s" in flags(Monitor(), speed=20)
 
 
 @pytest.mark.parametrize("age", [OLDER, NEWER])
