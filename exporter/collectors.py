@@ -83,6 +83,14 @@ def declared(cluster: Cluster, node: str, digest: str) -> list[Metric]:
             ],
         ),
         metric(
+            "smolmon_path_info",
+            [
+                ({**path_of(p), "path": ">".join(derive.ends(cluster, p))}, 1)
+                for p in probes
+                if p.kind is not ProbeKind.INTERNET
+            ],
+        ),
+        metric(
             "smolmon_cable_info",
             [({"link": link, "target": other}, 1) for link, other in derive.cabled(cluster, node)],
         ),

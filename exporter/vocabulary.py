@@ -182,6 +182,13 @@ TABLE: dict[str, Entry] = {
             "A step of a probe's declared way: a node, the segment and the node it hands on to.",
         ),
         Entry(
+            "smolmon_path_info",
+            Type.INFO,
+            "",
+            (*_PATH, "path"),
+            "The path that a probe measures, FARTHER>NEARER to the server: the same for both ends.",
+        ),
+        Entry(
             "smolmon_cable_info",
             Type.INFO,
             "",

@@ -211,16 +211,20 @@ def _paths() -> tuple[Any, ...]:
         table(
             "Steps of each way: declared",
             "Every step: who hands packets on, over which segment, to whom. In a chain the nodes "
-            "in the middle are steps too.",
+            "in the middle are steps too. Loss and delay are judged by path: by the probes of both "
+            "its ends together.",
             [
                 query(
-                    "max by (node, target, probe, hop, over, next) "
-                    f"(smolmon_path_step_info{{{C}}})",
+                    "max by (node, target, probe, path, hop, over, next) "
+                    f"(smolmon_path_step_info{{{C}}} * on (cluster, node, probe, target, link)"
+                    f" group_left (path) smolmon_path_info{{{C}}})",
                     table=True,
                 )
             ],
             transformations=[
-                organized("node", "target", "probe", "hop", "over", "next", hidden=["Value"])
+                organized(
+                    "node", "target", "probe", "path", "hop", "over", "next", hidden=["Value"]
+                )
             ],
             size=(12, 8),
         ),

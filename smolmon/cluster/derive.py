@@ -364,6 +364,27 @@ def steps(cluster: Cluster, probe: Probe) -> tuple[Step, ...]:
     return tuple(found)
 
 
+def ends(cluster: Cluster, probe: Probe) -> tuple[str, str]:
+    """The nodes between which a probe measures, the one that is farther from the server first.
+
+    The probes of both ends have the same. Of two that are equally far it is the one that stands
+    later in the file.
+    """
+    names = [n.name for n in cluster.nodes]
+    far, near = sorted(
+        (probe.node, probe.target),
+        key=lambda node: (_distance(cluster, node), names.index(node)),
+        reverse=True,
+    )
+    return far, near
+
+
+def _distance(cluster: Cluster, node: str) -> int:
+    """Steps from `node` to the training server."""
+    found = (steps(cluster, p) for p in probes(cluster, node) if p.kind is ProbeKind.SERVER)
+    return len(next(found, ()))
+
+
 def _along(cluster: Cluster, segment: str, start: str, end: str) -> list[Step]:
     """The steps between two members of a segment: one, but in a chain one for each cable."""
     members = [m.node for m in cluster.segment(segment).members]

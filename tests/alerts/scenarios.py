@@ -167,6 +167,9 @@ class Scenario:
             labels = {"probe": probe.kind.value, "target": probe.target, "link": probe.link}
             series.append(Series("smolmon_ping_up", labels, int(not self._is_lost(probe))))
             series.append(Series("smolmon_ping_rtt_threshold_seconds", labels, probe.rtt))
+            if probe.kind is not ProbeKind.INTERNET:
+                path = ">".join(derive.ends(self.cluster, probe))
+                series.append(Series("smolmon_path_info", {**labels, "path": path}, 1))
             series += [
                 Series("smolmon_path_hop_info", {**labels, "hop": hop}, 1) for hop in probe.gateways
             ]

@@ -180,6 +180,26 @@ def test_the_way_of_a_probe_step_by_step() -> None:
     assert found["pi4", "internet", ProbeKind.INTERNET] == []
 
 
+@pytest.mark.parametrize(
+    ("example", "paths"),
+    [
+        ("guide", ["mini2>mini1", "mini3>mini1", "mini3>mini2", "pi5>mini1", "pi4>mini3"]),
+        # The server is in the middle of the chain.
+        ("five-macs", ["mac1>mac2", "mac1>mac3", "mac5>mac4", "mac5>mac1", "mac4>mac2"]),
+    ],
+)
+def test_both_ends_measure_one_path(example: str, paths: list[str]) -> None:
+    cluster = load(EXAMPLES / f"{example}.yaml")
+    found: dict[frozenset[str], set[str]] = {}
+    for node in cluster.nodes:
+        for probe in derive.probes(cluster, node.name):
+            if probe.kind is not ProbeKind.INTERNET:
+                pair = frozenset((probe.node, probe.target))
+                found.setdefault(pair, set()).add(">".join(derive.ends(cluster, probe)))
+    assert all(len(names) == 1 for names in found.values())
+    assert {name for names in found.values() for name in names} >= set(paths)
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_steps_join_up_and_end_at_the_target(path: object) -> None:
     cluster = load(path)  # type: ignore[arg-type]

@@ -143,6 +143,9 @@ def test_what_is_declared_is_exported(node):
         assert len(of(found, "smolmon_path_hop_info", **path)) == len(probe.gateways)
         steps = derive.steps(CLUSTER, probe)
         assert len(of(found, "smolmon_path_step_info", **path)) == len(steps)
+        if probe.kind is not derive.ProbeKind.INTERNET:
+            ends = ">".join(derive.ends(CLUSTER, probe))
+            assert of(found, "smolmon_path_info", **path, path=ends) == [1]
         # The expectation is an edge, so that the share of replies above it can be read off.
         edge = f"{probe.rtt!r}"
         assert of(found, "smolmon_ping_rtt_seconds_bucket", **path, le=edge) == [0]
