@@ -18,6 +18,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
+
 from smolmon.alertmanager import Alertmanager, AlertmanagerError, stamp
 from smolmon.cluster import Cluster, derive
 
@@ -91,10 +93,16 @@ def _rest(alertmanager: Alertmanager, cluster: Cluster, silence: str) -> timedel
     """How long the silence is to go on."""
     held = any(silence in alert.silenced_by for alert in alertmanager.alerts(cluster=cluster.name))
     intervals, least = WHILE_ALERTS_GO_ON if held else AFTERWARDS
-    # The first is that of the root.
-    found = re.search(r"group_interval: ([0-9hms]+)", alertmanager.configuration())
-    interval = _seconds(found[1]) if found else GROUP_INTERVAL
+    interval = _group_interval(alertmanager.configuration())
     return timedelta(seconds=max(intervals * interval, least))
+
+
+def _group_interval(configuration: str) -> float:
+    """That of the root, in seconds: some routes below it have longer ones of their own."""
+    try:
+        return _seconds(yaml.safe_load(configuration)["route"]["group_interval"])
+    except (yaml.YAMLError, KeyError, TypeError):  # somebody else's, that says nothing of it
+        return GROUP_INTERVAL
 
 
 def _seconds(duration: str) -> float:
