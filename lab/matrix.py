@@ -250,11 +250,13 @@ def notifications(sent: Sequence[dict[str, str]]) -> int:
     Alertmanager tells of it again together with what fires in the same group.
     """
     count = 0
-    told: set[Told] = set()
+    told: set[tuple[str, ...]] = set()
     for _, together in groupby(sent, key=lambda n: (n["alert"], n["time"])):
-        one = list(together)
-        firing = {Told(n["alert"], n["node"]) for n in one if n["status"] == "firing"}
-        earlier = {Told(n["alert"], n["node"]) for n in one if n["status"] == "resolved"} - told
+        by_status: dict[str, set[tuple[str, ...]]] = {"firing": set(), "resolved": set()}
+        for n in together:
+            # Of one node there may be two, such as for two of its ports.
+            by_status[n["status"]].add((n["alert"], n["node"], n["summary"]))
+        firing, earlier = by_status["firing"], by_status["resolved"] - told
         if firing and not (firing <= told and earlier):
             count += 1
         told |= firing

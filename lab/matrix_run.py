@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,9 @@ from smolmon.cluster import Cluster, load
 from smolmon.lab import faults, place
 from smolmon.lab.errors import LabError
 from smolmon.lab.matrix import Trial, attempt
-from smolmon.lab.matrix_coverage import coverage
-from smolmon.lab.matrix_page import page
+from smolmon.lab.matrix_page import ROOT, read
 from smolmon.lab.pairs import Broken, broken, doubles
 
-ROOT = Path(str(files("smolmon"))).parent
 # What is measured here is faults, not links: no test keeps the machine busy meanwhile.
 NO_TESTS = "\nbandwidth: {enabled: false}\n"
 
@@ -47,7 +45,6 @@ NO_TESTS = "\nbandwidth: {enabled: false}\n"
     help="Append each trial to this file of JSON lines, and leave out those that stand in it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one object for each trial.")
-@click.option("--write", metavar="FILE", help="Write the table, of all --results, as Markdown.")
 def main(  # noqa: PLR0917 - click names them
     cluster_files: tuple[str, ...],
     as_declared: bool,
@@ -58,11 +55,10 @@ def main(  # noqa: PLR0917 - click names them
     minutes: float,
     results: str | None,
     as_json: bool,
-    write: str | None,
 ) -> None:
     """Break an emulated cluster in every way, one after another, and see what is notified."""
     end = time.monotonic() + minutes * 60 if minutes else float("inf")
-    known = _read(results)
+    known = read(Path(results)) if results else []
     new: list[dict[str, Any]] = []
     failed = False
     for file in cluster_files or (str(ROOT / "examples/guide.yaml"),):
@@ -87,17 +83,14 @@ def main(  # noqa: PLR0917 - click names them
                     failed = True
                     click.echo(f"{'+'.join('@'.join(f) for f in one)}: {error}", err=True)
                     continue
-                new.append({**same, **row(trial)})
+                today = datetime.now(timezone.utc).date().isoformat()
+                new.append({**same, "date": today, **row(trial)})
                 _show(new[-1], as_json)
                 if results:
                     with Path(results).open("a", encoding="utf-8") as stream:
                         stream.write(json.dumps(new[-1]) + "\n")
         finally:
             _lab("down")
-    if write:
-        rows = [*known, *new]
-        covered = coverage(rows, map(load, sorted((ROOT / "examples").glob("*.yaml"))))
-        Path(write).write_text(page(rows, covered), encoding="utf-8")
     sys.exit(0 if all(r["as_expected"] for r in new) and not failed else 1)
 
 
@@ -139,12 +132,6 @@ def _called(faults: Broken) -> dict[str, str]:
 
 def _is_in(rows: Sequence[dict[str, Any]], wanted: dict[str, Any]) -> bool:
     return any(all(row.get(key) == value for key, value in wanted.items()) for row in rows)
-
-
-def _read(results: str | None) -> list[dict[str, Any]]:
-    if results is None or not Path(results).exists():
-        return []
-    return [json.loads(line) for line in Path(results).read_text(encoding="utf-8").splitlines()]
 
 
 def _emulated(text: str, as_declared: bool) -> str:

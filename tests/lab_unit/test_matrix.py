@@ -6,8 +6,9 @@ from smolmon.lab.matrix import notifications
 
 
 def sent(*lines: str) -> list[dict[str, str]]:
-    """Lines `TIME STATUS ALERT NODE` as the sink keeps them."""
-    return [dict(zip(("time", "status", "alert", "node"), s.split(), strict=True)) for s in lines]
+    """Lines `TIME STATUS ALERT NODE SUMMARY` as the sink keeps them."""
+    keys = ("time", "status", "alert", "node", "summary")
+    return [dict(zip(keys, f"{line} {line.split()[3]}".split()[:5], strict=True)) for line in lines]
 
 
 def test_what_comes_together_is_one() -> None:
@@ -24,6 +25,8 @@ def test_the_end_of_an_earlier_trial_told_again_is_none_of_this() -> None:
     again = sent("1 firing Loss a", "2 resolved Loss before", "2 firing Loss a")
     assert notifications(again) == 1
     assert notifications([*again, *sent("3 firing Loss a", "3 firing Loss b")]) == 2
+    other_port = sent("1 firing Off a en5", "2 resolved Off a en6", "2 firing Off a en5")
+    assert notifications(other_port) == 1
 
 
 def test_a_resolution_in_between_does_not_hide_a_second_one() -> None:
