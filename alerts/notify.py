@@ -22,10 +22,6 @@ from smolmon.cluster.notify import Heartbeat, Notify, Severity
 MIN_WAIT = 1.0
 # By then every node that suffers has been scraped, and so has the one that is the cause.
 SYMPTOM_WAIT_SCRAPES = 3
-# What comes together is told of anew no sooner than this: longer than Prometheus waits before it
-# repeats that an alert is over, which it does for 15 minutes. Else the ends of earlier alerts, by
-# turns, would have those that fire told of again and again.
-TOGETHER_INTERVAL = "90s"
 # Seconds, whatever the speed: both sides of a broken isolation look each five seconds.
 ISOLATION_WAIT = 7.0
 # What is told of once for all nodes that see it.
@@ -81,7 +77,6 @@ def _together(matcher: str, notify: Notify, speed: float, at_least: float) -> di
         "matchers": [matcher],
         "group_by": ["cluster", "alertname", TEST_LABEL],
         "group_wait": duration(max(SYMPTOM_WAIT_SCRAPES * interval(speed), at_least)),
-        "group_interval": scaled(TOGETHER_INTERVAL, speed, MIN_WAIT),
         "routes": _told(notify, speed),
     }
 

@@ -20,8 +20,10 @@ from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER, DEFAULT_PROMETHEUS, Re
 
 JOB = "smolmon"
 PORTS = {"http": 80, "https": 443}
-# After so long Prometheus says again what fires, and what is over (its own default).
-RESEND = "1m"
+# After so long Prometheus says again what fires and, for 15 minutes, what is over. By itself it
+# waits a minute, longer than Alertmanager's group interval: the ends of two earlier alerts, by
+# turns, would have a third that still fires told of again each time.
+RESEND = "20s"
 
 
 @frozen
@@ -89,8 +91,8 @@ def flags(monitor: Monitor, data: str | None = None, speed: float = 1.0) -> str:
     """What cannot stand in prometheus.yml: for its command line, as `@prometheus.flags`."""
     kind = "agent" if monitor.agent else "tsdb"
     told = ["--agent"] if monitor.agent else [f"--storage.tsdb.retention.time={monitor.retention}"]
-    if speed != 1 and not monitor.agent:
-        told.append(f"--rules.alert.resend-delay={scaled(RESEND, speed, MIN_INTERVAL)}")
+    if not monitor.agent:
+        told.append(f"--rules.alert.resend-delay={scaled(RESEND, speed, 0.1)}")
     if data:
         told.append(f"--storage.{kind}.path={data}/{kind}")
     return "".join(f"{flag}\n" for flag in told)

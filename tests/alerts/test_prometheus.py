@@ -12,10 +12,13 @@ import yaml
 from attrs import evolve
 from click.testing import CliRunner
 
-from smolmon.alerts.prometheus import Names, config, flags
+from smolmon.alerts.notify import alertmanager
+from smolmon.alerts.prometheus import Names, config, flags, interval
 from smolmon.alerts.render import RenderError, Trust, render, write
+from smolmon.alerts.speed import seconds
 from smolmon.cli import cli
 from smolmon.cluster import Cluster, Monitor, RemoteWrite
+from smolmon.cluster.notify import Notify
 from tests.alerts.scenarios import GUIDE, NESTED, ROOT
 from tests.programs import NEWER, OLDER, program
 
@@ -119,9 +122,18 @@ def test_an_agent_has_neither_rules_nor_alerts_and_says_so_on_its_command_line()
     assert list(jobs(made)) == ["smolmon-guide", "prometheus"]
     assert flags(clusters[0].monitor) == "--agent\n"
     assert flags(clusters[0].monitor, "/data") == "--agent\n--storage.agent.path=/data/agent\n"
-    assert flags(Monitor(retention="1y")) == "--storage.tsdb.retention.time=1y\n"
+    assert flags(Monitor(retention="1y")).startswith("--storage.tsdb.retention.time=1y\n")
     assert flags(Monitor(), "/data").endswith("--storage.tsdb.path=/data/tsdb\n")
-    assert "--rules.alert.resend-delay=3s" in flags(Monitor(), speed=20)
+
+
+@pytest.mark.parametrize("speed", [1, 5])
+def test_what_is_over_is_repeated_within_a_group_interval(speed: float) -> None:
+    """Else the ends of earlier alerts, each in an interval of its own, repeat what still fires."""
+    told = dict(flag.split("=") for flag in flags(Monitor(), speed=speed).split())
+    every = interval(Monitor(), speed)
+    # At the first evaluation after the delay.
+    repeated = (seconds(told["--rules.alert.resend-delay"]) // every + 1) * every
+    assert repeated <= seconds(alertmanager(speed, Notify())["route"]["group_interval"])
 
 
 @pytest.mark.parametrize("age", [OLDER, NEWER])
