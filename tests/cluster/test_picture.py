@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from smolmon.cluster import Cluster
+from smolmon.cluster import Cluster, load
 from smolmon.cluster.picture import BAD, Remark, draw
-from tests.cluster.clusters import clusters, guide
+from tests.cluster.clusters import EXAMPLES, clusters, guide
 
 
 @given(clusters)
@@ -35,3 +35,11 @@ fabric  10.10.0.0/24  thunderbolt chain
       ├─ pi4     192.168.51.4  worker   ✗ cannot reach the server
       └─ jetson  192.168.51.5  worker   ?"""
     )
+
+
+def test_two_links_behind_one_node_hang_on_one_stem() -> None:
+    text = [str(line) for line in draw(load(EXAMPLES / "switch.yaml"))]
+    first, second = (i for i, line in enumerate(text) if "gateway 192.168." in line)
+    assert text[first].strip().startswith("├─ edge50")
+    assert text[second].strip().startswith("└─ edge51")
+    assert {line.strip()[0] for line in text[first + 1 : second]} == {"│"}

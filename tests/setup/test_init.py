@@ -428,6 +428,24 @@ def test_the_fields_of_the_inner_block() -> None:
     assert made(inner).cluster.server == Server("mini1", 7, "fabric")
 
 
+def test_workers_that_are_bare_names_as_files_before_february_2026_have() -> None:
+    old = "{server: mini1, host_ip: {mini1: 10.10.0.1, pi5: 192.168.50.1}, workers: %s}"
+    for workers in ("[macbook, mini2, pi5]", "{regular: [macbook, mini2, pi5], tablets: [slate]}"):
+        cluster = parse(text_of(made(old % workers)))
+        assert [n.name for n in cluster.nodes] == ["mini1", "macbook", "mini2", "pi5"]
+        # A number in a name is an address that no other machine gets.
+        assert str(cluster.address("mini2", "fabric")) == "10.10.0.2"
+        assert cluster.segment("edge50").member("pi5")
+
+
+def test_machines_behind_no_mac_share_the_link_of_their_server() -> None:
+    ways = "{jetson: 10.10.1.1, jetson2: 10.10.1.2, jetson3: 10.10.1.3}"
+    workers = "[{hostname: jetson2}, {hostname: jetson3}]"
+    cluster = parse(text_of(made(f"{{server: jetson, host_ip: {ways}, workers: {workers}}}")))
+    (segment,) = cluster.segments
+    assert [str(m.address) for m in segment.members] == ["10.10.1.1", "10.10.1.2", "10.10.1.3"]
+
+
 HOSTILE = [
     ("nodes: [{alias: 'a\"b', ip: 10.0.0.1}]", "1: nodes[0].alias: 'a\"b' is not a host name"),
     ('nodes: [{alias: "a\\nb", ip: 10.0.0.1}]', "'a\\nb' is not a host name"),
