@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from smolmon.cluster import Cluster, load
+from smolmon.cluster import Cluster, parse
 from smolmon.cluster.picture import BAD, Remark, draw
 from tests.cluster.clusters import EXAMPLES, clusters, guide
 
@@ -38,8 +38,11 @@ fabric  10.10.0.0/24  thunderbolt chain
 
 
 def test_two_links_behind_one_node_hang_on_one_stem() -> None:
-    text = [str(line) for line in draw(load(EXAMPLES / "switch.yaml"))]
-    first, second = (i for i, line in enumerate(text) if "gateway 192.168." in line)
-    assert text[first].strip().startswith("├─ edge50")
-    assert text[second].strip().startswith("└─ edge51")
-    assert {line.strip()[0] for line in text[first + 1 : second]} == {"│"}
+    file = (EXAMPLES / "jetson-on-mini2.yaml").read_text(encoding="utf-8")
+    both = file.replace("mini2: {address: 192.168.52.1, interface: en5}",
+                        "mini3: {address: 192.168.52.1, interface: en6}")  # fmt: skip
+    text = [str(line) for line in draw(parse(both))]
+    first, second = (i for i, line in enumerate(text) if "edge5" in line and "edge50" not in line)
+    assert text[first].strip().startswith("├─ edge51")
+    assert text[second].strip().startswith("└─ edge52")
+    assert {line.lstrip()[0] for line in text[first + 1 : second]} == {"│"}
