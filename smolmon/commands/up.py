@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -170,7 +171,7 @@ def _start(
     chosen = settings.ports(folder, os.environ)
     settings.write(folder, engine, chosen, settings.subnet(clusters), more)
     project = _project(folder)
-    running = _with_status(engine, project, "running")
+    running = _in_state(engine, project, "running")
     new = {s: (settings.PORTS[s][0], chosen[s]) for s in services if s not in running}
     ready.check_free(new)
     _say(f"starting {', '.join(services)} (the first time, their images are fetched)")
@@ -178,7 +179,11 @@ def _start(
     if before := [s for s in services if s in running and s in ("prometheus", "alertmanager")]:
         engines.run(engine, [*project, "kill", "--signal", "HUP", *before])
     logs = f"{engine.name} --project-name {_name(folder)} logs"
-    ready.wait(services, chosen, _say, lambda: _with_status(engine, project, "restarting"), logs)
+    if "lab" in services:
+        _say(f"the cluster boots, the first time for some minutes; watch it: {logs} --follow lab")
+    # What may not be restarted has ended for good.
+    fallen = partial(_in_state, engine, project, "restarting", "exited")
+    ready.wait(services, chosen, _say, fallen, logs)
     for service in services:
         click.echo(f"{service:13} {ready.url(chosen[service])}")
     if "grafana" in services:
@@ -192,10 +197,11 @@ def _start(
                 )
 
 
-def _with_status(engine: Engine, project: Sequence[str], status: str) -> list[str]:
-    """The services in that state. None where compose is one that cannot tell."""
+def _in_state(engine: Engine, project: Sequence[str], *states: str) -> list[str]:
+    """The services in one of these states. None where compose is one that cannot tell."""
+    asked = [word for state in states for word in ("--status", state)]
     try:
-        return engines.run(engine, [*project, "ps", "--services", "--status", status])
+        return engines.run(engine, [*project, "ps", "--services", *asked])
     except ComposeError:
         return []
 

@@ -55,9 +55,10 @@ def wait(
     fallen: Callable[[], Iterable[str]],
     logs: str,
 ) -> None:
-    """Wait until all answer. `fallen` gives the services that have ended and are started again.
+    """Wait until all answer.
 
-    `logs` is the command that shows a service's own words, but its name. Raises ComposeError.
+    `fallen` gives the services that have ended, whether they are started again or not; `logs` is
+    the command that shows a service's own words, but its name. Raises ComposeError.
     """
     waiting = [service for service in services if service in PATHS]
     end = time.monotonic() + (LAB_DEADLINE if "lab" in waiting else DEADLINE)

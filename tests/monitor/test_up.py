@@ -27,6 +27,7 @@ case "$*" in
 "info "*) echo "[name=seccomp,profile=default]"; exit 0 ;;
 "compose version --short") echo "${VERSION:-2.40.3}" ;;
 *" ps --services --status running") cat "$RUNNING" 2>/dev/null ;;
+*" ps --services --status restarting --status exited") cat "$FALLEN" 2>/dev/null ;;
 *" up --detach "*) echo " Container smolmon-x-1  Started" >&2; exit "${FAIL:-0}" ;;
 esac
 """
@@ -67,6 +68,7 @@ def smolmon(folder: Path, *args: str, **environment: str) -> subprocess.Complete
             link.symlink_to(f"/bin/{tool}")
     path = {"PATH": str(folder / "bin"), "LOG": str(folder / "log")}
     kept = {"SMOLMON_CONFIG": os.environ["SMOLMON_CONFIG"], "RUNNING": str(folder / "running")}
+    kept["FALLEN"] = str(folder / "fallen")
     return subprocess.run(
         [sys.executable, "-m", "smolmon", *args],
         cwd=folder,
@@ -159,6 +161,22 @@ def test_what_does_not_stay_up_is_not_waited_for() -> None:
     wait = ("prometheus",), {"prometheus": port}
     with pytest.raises(ComposeError, match="prometheus does not stay up; see why: logs prometheus"):
         ready.wait(*wait, lambda _: None, lambda: ["prometheus"], "logs")
+
+
+def test_a_lab_that_ended_is_not_waited_for(tmp_path: Path, answering: int) -> None:
+    """It is not started again; fifteen minutes would go by."""
+    engine(tmp_path)
+    (tmp_path / "fallen").write_text("lab\n")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # taken, so nobody else listens there; and it does not either
+        port = str(unused.getsockname()[1])
+        (tmp_path / "running").write_text("lab\ngrafana\n")
+        ports = {"SMOLMON_GRAFANA_PORT": str(answering), "SMOLMON_LAB_PROMETHEUS_PORT": port}
+        done = up(tmp_path, "--lab", **ports)
+    assert done.returncode == 1
+    logs = "docker compose --project-name smolmon-lab logs"
+    assert f"watch it: {logs} --follow lab\n" in done.stdout
+    assert done.stderr == f"lab does not stay up; see why: {logs} lab\n"
 
 
 def test_a_password_that_no_container_could_read_is_told_first(tmp_path: Path) -> None:
