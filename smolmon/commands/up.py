@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -169,13 +170,23 @@ def _start(
     more: Mapping[str, str] | None = None,
 ) -> None:
     chosen = settings.ports(folder, os.environ)
-    settings.write(folder, engine, chosen, settings.subnet(clusters), more)
+    network = settings.subnet(clusters, folder, os.environ, emulated="lab" in services)
+    settings.write(folder, engine, chosen, network, more)
     project = _project(folder)
     running = _in_state(engine, project, "running")
     new = {s: (settings.PORTS[s][0], chosen[s]) for s in services if s not in running}
     ready.check_free(new)
     _say(f"starting {', '.join(services)} (the first time, their images are fetched)")
-    engines.run(engine, [*project, "up", "--detach", *services], _progress)
+    try:
+        engines.run(engine, [*project, "up", "--detach", *services], _progress)
+    except ComposeError as error:
+        # Docker's words, and Podman's.
+        if not re.search("Pool overlaps|subnet .* already used", str(error)):
+            raise
+        raise ComposeError(
+            f"{error}; {network} is another network's here: choose one that is free, "
+            f"{settings.SUBNET}=10.1.2.0/24 smolmon up"
+        ) from error
     if before := [s for s in services if s in running and s in ("prometheus", "alertmanager")]:
         engines.run(engine, [*project, "kill", "--signal", "HUP", *before])
     logs = f"{engine.name} --project-name {_name(folder)} logs"

@@ -28,7 +28,7 @@ case "$*" in
 "compose version --short") echo "${VERSION:-2.40.3}" ;;
 *" ps --services --status running") cat "$RUNNING" 2>/dev/null ;;
 *" ps --services --status restarting --status exited") cat "$FALLEN" 2>/dev/null ;;
-*" up --detach "*) echo " Container smolmon-x-1  Started" >&2; exit "${FAIL:-0}" ;;
+*" up --detach "*) echo " ${SAID:-Container smolmon-x-1  Started}" >&2; exit "${FAIL:-0}" ;;
 esac
 """
 PORTS = ("PROMETHEUS", "ALERTMANAGER", "GRAFANA", "LONG_TERM")
@@ -161,6 +161,18 @@ def test_what_does_not_stay_up_is_not_waited_for() -> None:
     wait = ("prometheus",), {"prometheus": port}
     with pytest.raises(ComposeError, match="prometheus does not stay up; see why: logs prometheus"):
         ready.wait(*wait, lambda _: None, lambda: ["prometheus"], "logs")
+
+
+def test_a_taken_subnet_is_told_with_the_way_out(tmp_path: Path, answering: int) -> None:
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    said = "failed to create network smolmon_monitor: Pool overlaps with other one"
+    done = up(tmp_path, FAIL="1", SAID=said)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"docker compose: {said}; 10.213.97.0/24 is another network's here: choose one that is "
+        "free, SMOLMON_SUBNET=10.1.2.0/24 smolmon up\n"
+    )
 
 
 def test_a_lab_that_ended_is_not_waited_for(tmp_path: Path, answering: int) -> None:
