@@ -173,7 +173,7 @@ def _start(
     network = settings.subnet(clusters, folder, os.environ, emulated="lab" in services)
     settings.write(folder, engine, chosen, network, more)
     project = _project(folder)
-    running = _in_state(engine, project, "running")
+    running = engines.running(engine, _name(folder), services)
     new = {s: (settings.PORTS[s][0], chosen[s]) for s in services if s not in running}
     ready.check_free(new)
     _say(f"starting {', '.join(services)} (the first time, their images are fetched)")
@@ -192,9 +192,8 @@ def _start(
     logs = f"{engine.name} --project-name {_name(folder)} logs"
     if "lab" in services:
         _say(f"the cluster boots, the first time for some minutes; watch it: {logs} --follow lab")
-    # What may not be restarted has ended for good.
-    fallen = partial(_in_state, engine, project, "restarting", "exited")
-    ready.wait(services, chosen, _say, fallen, logs)
+    alive = partial(engines.running, engine, _name(folder), services)
+    ready.wait(services, chosen, _say, alive, logs)
     for service in services:
         click.echo(f"{service:13} {ready.url(chosen[service])}")
     if "grafana" in services:
@@ -206,15 +205,6 @@ def _start(
                     f"warning: nodes.{node.name}.management: {node.management} may not be found "
                     "from inside a container; write its address"
                 )
-
-
-def _in_state(engine: Engine, project: Sequence[str], *states: str) -> list[str]:
-    """The services in one of these states. None where compose is one that cannot tell."""
-    asked = [word for state in states for word in ("--status", state)]
-    try:
-        return engines.run(engine, [*project, "ps", "--services", *asked])
-    except ComposeError:
-        return []
 
 
 def _project(folder: Path) -> list[str]:
@@ -231,6 +221,9 @@ def _name(folder: Path) -> str:
 
 def _progress(line: str) -> None:
     """Compose tells each step of each image; of those, what a person waits for."""
+    # Podman's: of what runs and stays, and which program it had run.
+    if "name is already in use" in line or line.startswith("Error: executing "):
+        return
     if line.endswith(("Pulled", "Started", "Recreated")) or "error" in line.lower():
         _say(f"  {line}")
 

@@ -26,8 +26,9 @@ echo "$@" >>"$LOG"
 case "$*" in
 "info "*) echo "[name=seccomp,profile=default]"; exit 0 ;;
 "compose version --short") echo "${VERSION:-2.40.3}" ;;
-*" ps --services --status running") cat "$RUNNING" 2>/dev/null ;;
-*" ps --services --status restarting --status exited") cat "$FALLEN" 2>/dev/null ;;
+"ps --quiet --filter=status=running --filter=label=com.docker.compose.project=$PROJECT "*)
+    for last; do :; done
+    grep -x "${last##*=}" "$RUNNING" 2>/dev/null; exit 0 ;;
 *" up --detach "*) echo " ${SAID:-Container smolmon-x-1  Started}" >&2; exit "${FAIL:-0}" ;;
 esac
 """
@@ -62,13 +63,13 @@ def engine(folder: Path, text: str = DOCKER, name: str = "docker") -> None:
 
 def smolmon(folder: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (folder / "bin").mkdir(exist_ok=True)
-    for tool in ("cat", "sh"):  # all that the stand-ins need, and no engine of this machine
+    for tool in ("cat", "grep", "sh"):  # all that the stand-ins need, and no engine of this machine
         link = folder / "bin" / tool
         if not link.exists():
             link.symlink_to(f"/bin/{tool}")
     path = {"PATH": str(folder / "bin"), "LOG": str(folder / "log")}
     kept = {"SMOLMON_CONFIG": os.environ["SMOLMON_CONFIG"], "RUNNING": str(folder / "running")}
-    kept["FALLEN"] = str(folder / "fallen")
+    kept["PROJECT"] = "smolmon-lab" if "--lab" in args else "smolmon"
     return subprocess.run(
         [sys.executable, "-m", "smolmon", *args],
         cwd=folder,
@@ -160,7 +161,28 @@ def test_what_does_not_stay_up_is_not_waited_for() -> None:
         port = silent.getsockname()[1]
     wait = ("prometheus",), {"prometheus": port}
     with pytest.raises(ComposeError, match="prometheus does not stay up; see why: logs prometheus"):
-        ready.wait(*wait, lambda _: None, lambda: ["prometheus"], "logs")
+        ready.wait(*wait, lambda _: None, list, "logs")
+
+
+PODMAN = """#!/bin/sh
+case "$*" in
+"ps "*) echo a-container ;;
+*" up --detach "*)
+    echo "Cannot connect to the Docker daemon at unix:///run/podman/podman.sock." >&2
+    echo "Error: executing /usr/libexec/docker/cli-plugins/docker-compose up: exit status 1" >&2
+    exit 1 ;;
+esac
+"""
+
+
+def test_podman_that_has_docker_compose_needs_its_socket(tmp_path: Path) -> None:
+    """These are Podman 5.4's own words."""
+    engine(tmp_path, PODMAN, "podman")
+    done = up(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("podman compose: podman runs docker-compose, which needs its")
+    assert done.stderr.endswith("enable --now podman.socket\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_taken_subnet_is_told_with_the_way_out(tmp_path: Path, answering: int) -> None:
@@ -178,11 +200,11 @@ def test_a_taken_subnet_is_told_with_the_way_out(tmp_path: Path, answering: int)
 def test_a_lab_that_ended_is_not_waited_for(tmp_path: Path, answering: int) -> None:
     """It is not started again; fifteen minutes would go by."""
     engine(tmp_path)
-    (tmp_path / "fallen").write_text("lab\n")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # taken, so nobody else listens there; and it does not either
+    with socket.socket() as unused:  # kept from others, who do not share it
+        unused.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        unused.bind(("127.0.0.1", 0))
         port = str(unused.getsockname()[1])
-        (tmp_path / "running").write_text("lab\ngrafana\n")
+        (tmp_path / "running").write_text("grafana\n")
         ports = {"SMOLMON_GRAFANA_PORT": str(answering), "SMOLMON_LAB_PROMETHEUS_PORT": port}
         done = up(tmp_path, "--lab", **ports)
     assert done.returncode == 1
