@@ -178,7 +178,9 @@ def _start(
     ready.check_free(new)
     _say(f"starting {', '.join(services)} (the first time, their images are fetched)")
     try:
-        engines.run(engine, [*project, "up", "--detach", *services], _progress)
+        # The lab's image is made anew where the checkout has changed.
+        build = ["--build"] if "lab" in services else []
+        engines.run(engine, [*project, "up", "--detach", *build, *services], _progress)
     except ComposeError as error:
         # Docker's words, and Podman's.
         if not re.search("Pool overlaps|subnet .* already used", str(error)):
