@@ -232,7 +232,8 @@ class TestBaseline:
 
     def test_records_what_prometheus_says(self, file, prometheus):
         url, asked = prometheus
-        done = smolmon("baseline", "--cluster", file, "--prometheus", url)
+        words = ["bandwidth", "baseline", "--cluster", str(file), "--prometheus", url]
+        done = CliRunner().invoke(cli, words)
         assert done.exit_code == 0, done.output
         assert asked == [smolmon("baseline", "--cluster", file, "--query").output.strip()]
         tests = declared_tests(load(file))
