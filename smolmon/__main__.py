@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 
 def main() -> None:
     """Run the command line."""
     from smolmon.cli import cli  # noqa: PLC0415 - kept out of import time
 
-    cli(prog_name="smolmon")
+    try:
+        try:
+            cli(prog_name="smolmon")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:  # of the output, mostly: a full disk, a terminal that has gone
+        where = error.filename or "the output"
+        sys.stderr.write(f"smolmon: {where}: {error.strerror or error}\n")
+        # Python would say so once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

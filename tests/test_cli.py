@@ -106,6 +106,21 @@ def test_cluster_file_is_found_here_first_then_by_the_environment(
     assert "guide: 6 nodes" in CliRunner().invoke(cli, ["check"]).output
 
 
+def test_an_output_that_takes_no_more_is_one_line() -> None:
+    guide = str(ROOT / "examples" / "guide.yaml")
+    for args in (["--help"], ["check", "-c", guide], ["bandwidth", "schedule", "-c", guide]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "smolmon", *args],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr == "smolmon: the output: No space left on device\n"
+
+
 @pytest.mark.parametrize("command", ["status --once", "doctor", "bandwidth baseline"])
 def test_whom_to_ask_stands_in_the_cluster_file(command: str, tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
