@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+
+# What a full disk, a quota, a limit, and a terminal that has gone say.
+OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> None:
@@ -15,9 +19,11 @@ def main() -> None:
             cli(prog_name="smolmon")
         finally:
             sys.stdout.flush()
-    except OSError as error:  # of the output, mostly: a full disk, a terminal that has gone
+    except OSError as error:
+        if error.errno not in OUTPUT:
+            raise  # a mistake of ours
         where = error.filename or "the output"
-        sys.stderr.write(f"smolmon: {where}: {error.strerror or error}\n")
+        sys.stderr.write(f"smolmon: {where}: {error.strerror}\n")
         # Python would say so once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -18,7 +18,7 @@ from smolmon.commands.rates import rate
 from smolmon.setup.linux.service import AGENT, CLUSTER
 from smolmon.setup.shell import command
 from smolmon.setup.ssh import Result, Runner, SshError, connections
-from smolmon.setup.together import run
+from smolmon.setup.together import run, together
 
 HOST_LIMITED = 0.95  # of a core: the processor is the limit then, and not the link
 STEP = 0.2  # seconds from one look at the clock to the next
@@ -112,9 +112,13 @@ async def _both(
         return read_end(node, await runners[node].run(command(*words), timeout))
 
     # The server first in the list, so that it has a head start.
-    both = asyncio.gather(one(test.target), one(test.source))
-    await _progress(both, f"{test.source} -> {test.target}", seconds, quiet)
-    target, source = await both
+    both = asyncio.ensure_future(together(one, (test.target, test.source)))
+    try:
+        await _progress(both, f"{test.source} -> {test.target}", seconds, quiet)
+        target, source = await both
+    finally:  # with Ctrl-C they are to end, too
+        both.cancel()
+        await asyncio.wait([both])
     return Ends(source, target)
 
 
