@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from urllib.parse import urlsplit
 
 import click
+from attrs import evolve
 
 from smolmon.alerts.notify import HERE
 from smolmon.alerts.notify_secrets import notes
@@ -119,12 +121,23 @@ def texts(
 
     `secrets` is where Alertmanager finds receivers' files whose paths are relative.
     """
+    if names.data == IN_COMPOSE.data:
+        clusters = _in_containers(clusters)
     first, *others = clusters
     more = {cluster: trust_of(cluster) for cluster in others}
     monitor = texts_of(first, trust_of(first), speed, webhook, secrets, others=more, names=names)
     declared = monitor_of(clusters)
     every, url = duration(interval(declared, speed)), prometheus_of(declared, names)
     return monitor | provisioning.texts(clusters, HEADER, every, url, names.long_term)
+
+
+def _in_containers(clusters: Sequence[Cluster]) -> list[Cluster]:
+    """With no receiver on this machine's loopback, which a container does not reach."""
+    notify = notify_of(clusters)
+    host = urlsplit(notify.local).hostname or ""
+    if host == "localhost" or host.startswith("127."):
+        notify = evolve(notify, local="")
+    return [evolve(cluster, notify=notify) for cluster in clusters]
 
 
 def trust_of(cluster: Cluster) -> Trust:

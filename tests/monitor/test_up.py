@@ -19,6 +19,7 @@ import pytest
 from smolmon.compose import ready
 from smolmon.compose.engine import ComposeError
 from tests.alerts.scenarios import ROOT
+from tests.programs import program
 
 EXAMPLE = ROOT / "examples" / "guide.yaml"
 DOCKER = """#!/bin/sh
@@ -99,6 +100,12 @@ def test_it_renders_starts_waits_and_says_where(tmp_path: Path, answering: int) 
     assert asked[-1].endswith("kill --signal HUP prometheus alertmanager")
     config = (tmp_path / "monitor/prometheus/prometheus.yml").read_text()
     assert "alertmanager:9093" in config
+    # A container does not reach this machine's loopback, so nothing is sent there.
+    receivers = (tmp_path / "monitor/alertmanager/alertmanager.yml").read_text()
+    assert "127.0.0.1" not in receivers
+    assert "note: nobody is told of alerts" in done.stdout
+    command = [program("amtool"), "check-config", "monitor/alertmanager/alertmanager.yml"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
 
     done = smolmon(tmp_path, "down")
     assert done.returncode == 0, done.stderr
