@@ -79,6 +79,9 @@ def test_it_works_in_an_empty_environment(built: Path, tmp_path: Path, kind: str
     for context in contexts():  # each imports what it needs
         words = context.command_path.split()[1:]
         assert smolmon(*words, "--help").startswith(f"Usage: {context.command_path}")
+    # What setup brings to the nodes is made of what was installed, however that was done.
+    build = "from smolmon.setup.agent import build; print(build()[:2])"
+    assert run(tmp_path / "venv/bin/python", "-I", "-c", build).stdout == "b'#!'\n"
     example = str(ROOT / "examples" / "guide.yaml")
     assert "6 nodes" in smolmon("check", "--cluster", example)
     written = smolmon("render", "out", "--cluster", example).split()
