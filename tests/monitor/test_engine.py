@@ -1,16 +1,16 @@
 """`smolmon up` on this machine's own Docker or Podman.
 
-No registry is asked: the images are made of the emulated cluster's root file system, which has
-Debian's Prometheus and Alertmanager; in Grafana's place stands a program that reads the same files.
+No registry is asked: the images are made of the emulated cluster's root file system and of Debian's
+newest Prometheus and Alertmanager; in Grafana's place stands a program that reads the same files.
 They bear the names of the published ones, so an engine that has such images, or a monitor of
 smolmon's, is left alone.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +27,8 @@ from smolmon.observe.fetch import get_json
 from smolmon.observe.sample import ObserveError
 from tests.alerts.scenarios import ROOT
 from tests.monitor.test_own_metrics import free_address
+from tests.programs import NEWER
+from tests.programs import program as program_of
 
 pytestmark = pytest.mark.long
 
@@ -35,7 +37,7 @@ OURS = "--filter=label=com.docker.compose.project=smolmon"
 # By service: what its image runs, and the folder that it writes.
 PROGRAMS = {
     "prometheus": (["prometheus"], "/prometheus"),
-    "alertmanager": (["prometheus-alertmanager"], "/alertmanager"),
+    "alertmanager": (["alertmanager"], "/alertmanager"),
     "grafana": (["python3", "/grafana.py"], "/var/lib/grafana"),
 }
 GRAFANA = """
@@ -71,7 +73,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
         pytest.skip(str(error))
 
     def run(*words: str | Path, **options: Any) -> str:
-        done = subprocess.run([program, *words], capture_output=True, check=True, **options)
+        done = subprocess.run([program, *words], capture_output=True, check=False, **options)
+        assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 
     if run("ps", "--all", "--quiet", OURS) or run("volume", "ls", "--quiet", OURS):
@@ -86,14 +89,18 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
         for service, image in images().items():
             folder = tmp_path_factory.mktemp(service)
             start, data = PROGRAMS[service]
-            (folder / "grafana.py").write_text(GRAFANA, encoding="utf-8")
-            (folder / "wget").write_text(WGET, encoding="utf-8")
-            (folder / "Dockerfile").write_text(
-                f"FROM {BASE}\nCOPY grafana.py /\nCOPY wget /usr/bin/\n"
-                f"RUN chmod 755 /usr/bin/wget && mkdir -p {data} && chmod 777 {data}\n"
-                f"VOLUME {data}\nENTRYPOINT {json.dumps(start)}\n",
-                encoding="utf-8",
-            )
+            root = folder / "root"
+            (root / "usr/bin").mkdir(parents=True)
+            for name in ("prometheus", "promtool", "alertmanager", "amtool"):
+                shutil.copy(program_of(name, NEWER), root / "usr/bin" / name)
+            (root / "usr/bin/wget").write_text(WGET, encoding="utf-8")
+            (root / "usr/bin/wget").chmod(0o755)
+            (root / "grafana.py").write_text(GRAFANA, encoding="utf-8")
+            (root / data.lstrip("/")).mkdir(parents=True)
+            (root / data.lstrip("/")).chmod(0o777)
+            lines = (f"FROM {BASE}", "COPY root /", f"VOLUME {data}", f"ENTRYPOINT {start}")
+            text = "\n".join(lines).replace("'", '"')
+            (folder / "Dockerfile").write_text(text, encoding="utf-8")
             run("build", "--tag", image, folder)
         yield run
     finally:
@@ -162,7 +169,8 @@ def test_the_monitor_runs_in_containers(engine: Callable[..., str], home: Path) 
 
     def healthy() -> bool:
         if engines.find().program == "podman":  # which leaves it to systemd
-            return all(engine("healthcheck", "run", c) == "" for c in containers)
+            ask = ["podman", "healthcheck", "run"]
+            return not any(subprocess.run([*ask, c], check=False).returncode for c in containers)
         states = [engine("inspect", "--format", "{{.State.Health.Status}}", c) for c in containers]
         return states == ["healthy"] * len(PROGRAMS)
 
@@ -174,7 +182,7 @@ def test_the_monitor_runs_in_containers(engine: Callable[..., str], home: Path) 
     with (home / "cluster.yaml").open("a", encoding="utf-8") as file:
         file.write("\nmonitor: {retention: 30d}\n")
     smolmon(home, "up")
-    wait("the new retention", lambda: "30d" in (api("flags") or {}).get(RETENTION, ""))
+    wait("the new retention", lambda: "30d" in (api("status/flags") or {}).get(RETENTION, ""))
 
     assert "stopped; what was recorded is kept" in smolmon(home, "down")
     assert not engine("ps", "--all", "--quiet", OURS)
