@@ -189,8 +189,10 @@ def _start(
             f"{error}; {network} is another network's here: choose one that is free, "
             f"{settings.SUBNET}=10.1.2.0/24 smolmon up"
         ) from error
-    if before := [s for s in services if s in running and s in ("prometheus", "alertmanager")]:
-        engines.run(engine, [*project, "kill", "--signal", "HUP", *before])
+    # One that was made anew has read its files, and might not survive a signal so early.
+    now = engines.running(engine, _name(folder), ("prometheus", "alertmanager"))
+    if kept := [service for service in now if now[service] == running.get(service)]:
+        engines.run(engine, [*project, "kill", "--signal", "HUP", *kept])
     logs = f"{engine.name} --project-name {_name(folder)} logs"
     if "lab" in services:
         _say(f"the cluster boots, the first time for some minutes; watch it: {logs} --follow lab")

@@ -123,12 +123,12 @@ def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise ComposeError(f"{command[0]}: cannot be run: {error.strerror}") from error
 
 
-def running(engine: Engine, project: str, services: Iterable[str]) -> list[str]:
-    """Those of `services` of a compose project that run now, by the labels of their containers.
+def running(engine: Engine, project: str, services: Iterable[str]) -> dict[str, str]:
+    """Which of `services` of a compose project run now, and in which containers.
 
     Raises ComposeError.
     """
-    found = []
+    found = {}
     for service in services:
         labels = (f"project={project}", f"service={service}")
         wanted = [f"--filter=label=com.docker.compose.{label}" for label in labels]
@@ -136,8 +136,8 @@ def running(engine: Engine, project: str, services: Iterable[str]) -> list[str]:
         if done.returncode:
             last = (done.stderr.splitlines() or ["no message"])[-1].strip()
             raise ComposeError(f"{engine.program}: {last}")
-        if done.stdout.strip():
-            found.append(service)
+        if containers := done.stdout.strip():
+            found[service] = containers
     return found
 
 

@@ -77,10 +77,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 
+    def known(image: str) -> bool:
+        command = [program, "image", "inspect", image]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
     if run("ps", "--all", "--quiet", OURS) or run("volume", "ls", "--quiet", OURS):
         pytest.skip("there is a monitor of smolmon's here")
     for image in images().values():
-        if run("images", "--quiet", image):
+        if known(image):
             pytest.skip(f"{image} is here already")
     try:
         made = rootfs.ensure("bookworm", place.cache(), print)
@@ -105,7 +109,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
         yield run
     finally:
         for image in (*images().values(), BASE):
-            if run("images", "--quiet", image):
+            if known(image):
                 run("rmi", "--force", image)
 
 

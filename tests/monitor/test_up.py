@@ -29,7 +29,8 @@ case "$*" in
 "compose version --short") echo "${VERSION:-2.40.3}" ;;
 "ps --quiet --filter=status=running --filter=label=com.docker.compose.project=$PROJECT "*)
     for last; do :; done
-    grep -x "${last##*=}" "$RUNNING" 2>/dev/null; exit 0 ;;
+    grep -qx "${last##*=}" "$RUNNING" 2>/dev/null || exit 0
+    echo "id${ANEW:+-$(grep -c " up --detach " "$LOG")}" ;;
 *" up --detach "*) echo " ${SAID:-Container smolmon-x-1  Started}" >&2; exit "${FAIL:-0}" ;;
 esac
 """
@@ -112,6 +113,15 @@ def test_it_renders_starts_waits_and_says_where(tmp_path: Path, answering: int) 
     asked = (tmp_path / "log").read_text().splitlines()
     assert asked[-1].endswith("down --remove-orphans")
     assert "--volumes" not in asked[-1]
+
+
+def test_what_was_made_anew_is_not_told_to_read_again(tmp_path: Path, answering: int) -> None:
+    """It has read its files, and a signal before it listens to any ends it."""
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    ports = {f"SMOLMON_{name}_PORT": str(answering) for name in PORTS}
+    assert up(tmp_path, ANEW="1", **ports).returncode == 0
+    assert " kill " not in (tmp_path / "log").read_text()
 
 
 def test_a_long_term_store_gets_every_sample(tmp_path: Path, answering: int) -> None:
