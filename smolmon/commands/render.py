@@ -25,6 +25,7 @@ from smolmon.alerts.render import render as texts_of
 from smolmon.alerts.shared import monitor_of, notify_of
 from smolmon.alerts.speed import duration
 from smolmon.cluster import Cluster
+from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER, DEFAULT_PROMETHEUS
 from smolmon.commands.options import clusters_option, load_cluster
 from smolmon.dashboards import provisioning
 from smolmon.setup.trust import TrustError
@@ -122,7 +123,7 @@ def texts(
     `secrets` is where Alertmanager finds receivers' files whose paths are relative.
     """
     if names.data == IN_COMPOSE.data:
-        clusters = _in_containers(clusters)
+        clusters = in_containers(clusters)
     first, *others = clusters
     more = {cluster: trust_of(cluster) for cluster in others}
     monitor = texts_of(first, trust_of(first), speed, webhook, secrets, others=more, names=names)
@@ -131,13 +132,25 @@ def texts(
     return monitor | provisioning.texts(clusters, HEADER, every, url, names.long_term)
 
 
-def _in_containers(clusters: Sequence[Cluster]) -> list[Cluster]:
-    """With no receiver on this machine's loopback, which a container does not reach."""
-    notify = notify_of(clusters)
-    host = urlsplit(notify.local).hostname or ""
-    if host == "localhost" or host.startswith("127."):
+def in_containers(clusters: Sequence[Cluster]) -> list[Cluster]:
+    """The clusters as their monitor's containers see them: nothing is on this machine's loopback.
+
+    A monitor that answers there is the one in the containers, whatever port it is shown at. A
+    receiver is not reached.
+    """
+    monitor, notify = monitor_of(clusters), notify_of(clusters)
+    if _on_loopback(monitor.prometheus):
+        monitor = evolve(monitor, prometheus=DEFAULT_PROMETHEUS)
+    if _on_loopback(monitor.alertmanager):
+        monitor = evolve(monitor, alertmanager=DEFAULT_ALERTMANAGER)
+    if _on_loopback(notify.local):
         notify = evolve(notify, local="")
-    return [evolve(cluster, notify=notify) for cluster in clusters]
+    return [evolve(cluster, monitor=monitor, notify=notify) for cluster in clusters]
+
+
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def trust_of(cluster: Cluster) -> Trust:

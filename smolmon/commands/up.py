@@ -19,7 +19,7 @@ from smolmon.alerts.speed import duration
 from smolmon.cluster import Cluster
 from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER
 from smolmon.commands.options import clusters_option, load_cluster
-from smolmon.commands.render import IN_COMPOSE, texts, written
+from smolmon.commands.render import IN_COMPOSE, in_containers, texts, written
 from smolmon.compose import engine as engines
 from smolmon.compose import ready, settings
 from smolmon.compose.engine import ComposeError, Engine
@@ -79,7 +79,7 @@ def up(
             _check_receivers(clusters, folder)
         _say(f"writing the configuration into {folder}")
         written(folder, texts(clusters, 1.0, url, names))
-        _start(engine, folder, clusters, services_of(clusters, long_term))
+        _start(engine, folder, clusters, services_of(in_containers(clusters), long_term))
     except (ComposeError, RenderError, TrustError) as error:
         click.echo(str(error), err=True)
         sys.exit(1 if isinstance(error, ComposeError) else 2)

@@ -124,6 +124,28 @@ def test_what_was_made_anew_is_not_told_to_read_again(tmp_path: Path, answering:
     assert " kill " not in (tmp_path / "log").read_text()
 
 
+def test_a_monitor_at_other_ports_of_this_machine_is_the_one_in_containers(
+    tmp_path: Path, answering: int
+) -> None:
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    port = str(answering)
+    (tmp_path / "c.yaml").write_text(
+        f"{EXAMPLE.read_text()}\nmonitor:\n  prometheus: http://127.0.0.1:{port}\n"
+        f"  alertmanager: http://localhost:{port}\n"
+    )
+    ports = {f"SMOLMON_{name}_PORT": port for name in PORTS}
+    done = smolmon(tmp_path, "up", "-c", "c.yaml", **ports)
+    assert done.returncode == 0, done.stderr
+    assert "starting prometheus, alertmanager, grafana" in done.stdout
+    config = (tmp_path / "monitor/prometheus/prometheus.yml").read_text()
+    assert port not in config
+    assert "127.0.0.1:9090" in config  # where it sees itself
+    assert "alertmanager:9093" in config
+    source = tmp_path / "monitor/grafana/provisioning/datasources/smolmon.yml"
+    assert "http://prometheus:9090" in source.read_text()
+
+
 def test_a_long_term_store_gets_every_sample(tmp_path: Path, answering: int) -> None:
     engine(tmp_path)
     (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\nlong-term\n")
