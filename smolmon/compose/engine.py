@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from attrs import frozen
 
 OLDEST = (2, 20)
+OLDEST_PODMAN = (1, 2)  # of podman-compose: the first that does without a pod
 TIMEOUT = 60.0  # seconds, for a question that is answered at once where an engine runs
 
 
@@ -77,8 +78,17 @@ def _docker() -> Engine:
 
 def _podman() -> Engine:
     command = ("podman", "compose")
-    if _ask([*command, "version"]).returncode:
-        raise ComposeError("podman has no compose; install the package podman-compose")
+    done = _ask([*command, "version"])
+    if done.returncode:
+        raise ComposeError(
+            "podman has no compose; needs Podman 4.7 or newer, and podman-compose "
+            f"{_dotted(OLDEST_PODMAN)} or newer"
+        )
+    found = re.search(r"podman-compose version (\d+)\.(\d+)", done.stdout)
+    if found and (version := (int(found[1]), int(found[2]))) < OLDEST_PODMAN:
+        raise ComposeError(
+            f"podman-compose is version {_dotted(version)}; needs {_dotted(OLDEST_PODMAN)} or newer"
+        )
     return Engine(command, owner(), "" if os.geteuid() == 0 else "keep-id")
 
 

@@ -224,6 +224,21 @@ def test_podman_that_has_docker_compose_needs_its_socket(tmp_path: Path) -> None
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("exit 125", "podman has no compose; needs Podman 4.7 or newer, and podman-compose 1.2"),
+        ("echo podman-compose version 1.0.6", "podman-compose is version 1.0; needs 1.2 or newer"),
+    ],
+)
+def test_a_podman_that_is_too_old_is_told(tmp_path: Path, answer: str, message: str) -> None:
+    engine(tmp_path, f'#!/bin/sh\ncase "$*" in "compose version") {answer} ;; esac\n', "podman")
+    done = up(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_taken_subnet_is_told_with_the_way_out(tmp_path: Path, answering: int) -> None:
     engine(tmp_path)
     (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
