@@ -22,7 +22,7 @@ from smolmon.alerts.render import (
     write,
 )
 from smolmon.alerts.render import render as texts_of
-from smolmon.alerts.shared import monitor_of, notify_of
+from smolmon.alerts.shared import disagreement, monitor_of, notify_of
 from smolmon.alerts.speed import duration
 from smolmon.cluster import Cluster
 from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER, DEFAULT_PROMETHEUS
@@ -136,8 +136,10 @@ def in_containers(clusters: Sequence[Cluster]) -> list[Cluster]:
     """The clusters as their monitor's containers see them: nothing is on this machine's loopback.
 
     A monitor that answers there is the one in the containers, whatever port it is shown at. A
-    receiver is not reached.
+    receiver is not reached. Clusters that disagree stay as they are, for whoever tells of it.
     """
+    if disagreement(clusters):
+        return list(clusters)
     monitor, notify = monitor_of(clusters), notify_of(clusters)
     if _on_loopback(monitor.prometheus):
         monitor = evolve(monitor, prometheus=DEFAULT_PROMETHEUS)

@@ -146,6 +146,20 @@ def test_a_monitor_at_other_ports_of_this_machine_is_the_one_in_containers(
     assert "http://prometheus:9090" in source.read_text()
 
 
+def test_clusters_that_disagree_are_told_of(tmp_path: Path) -> None:
+    engine(tmp_path)
+    named = []
+    for name in ("attic", "cellar"):
+        text = EXAMPLE.read_text().replace("cluster: guide", f"cluster: {name}")
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(f"{text}\nnotify:\n  local: http://127.0.0.1:1/{name}\n")
+        named += ["-c", file.name]
+    done = smolmon(tmp_path, "up", *named)
+    assert done.returncode == 2
+    assert "attic, cellar: their `notify` sections differ" in done.stderr
+    assert not (tmp_path / "monitor").exists()
+
+
 def test_a_long_term_store_gets_every_sample(tmp_path: Path, answering: int) -> None:
     engine(tmp_path)
     (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\nlong-term\n")
