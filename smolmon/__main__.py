@@ -20,11 +20,11 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        if error.errno not in OUTPUT:
+        if error.filename is None and error.errno not in OUTPUT:
             raise  # a mistake of ours
         where = error.filename or "the output"
         sys.stderr.write(f"smolmon: {where}: {error.strerror}\n")
-        # Python would say so once more at its end.
+        # Python would say once more at its end that the output takes nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

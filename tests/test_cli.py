@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +121,25 @@ def test_an_output_that_takes_no_more_is_one_line() -> None:
             )
         assert done.returncode == 1
         assert done.stderr == "smolmon: the output: No space left on device\n"
+
+
+def test_a_folder_that_one_may_not_enter_is_one_line(tmp_path: Path) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    # Root may enter every folder, unless it has put that right down.
+    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+    alone = drop if os.geteuid() == 0 else []
+    words = [sys.executable, "-m", "smolmon", "check"]
+    script = f"cd {shut} && chmod 0 . && exec {shlex.join([*alone, *words])}"
+    done = subprocess.run(
+        ["sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("cluster.yaml: cannot be read: Permission denied; name")
 
 
 @pytest.mark.parametrize("command", ["status --once", "doctor", "bandwidth baseline"])

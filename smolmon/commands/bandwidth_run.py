@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -75,7 +76,7 @@ def _wait_for_room(cluster: Cluster, test: Test, quiet: bool) -> str:
         )
     if free > now:
         if not quiet:
-            click.echo(f"waiting {free - now:.0f} s: a scheduled test comes first", err=True)
+            click.echo(f"waiting {math.ceil(free - now)} s: a scheduled test comes first", err=True)
         time.sleep(free - now)
     return ""
 

@@ -16,7 +16,11 @@ from smolmon.cluster import Cluster, ClusterError, load
 def _default_file() -> str:
     """`./cluster.yaml` where there is one, else what $SMOLMON_CLUSTER names."""
     here = "cluster.yaml"
-    return here if Path(here).exists() else os.environ.get("SMOLMON_CLUSTER", here)
+    try:
+        there = Path(here).exists()
+    except OSError:  # a folder that one may not enter; told by whoever reads the file
+        there = True
+    return here if there else os.environ.get("SMOLMON_CLUSTER", here)
 
 
 F = TypeVar("F", bound=Callable[..., object])
