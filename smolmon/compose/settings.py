@@ -64,8 +64,8 @@ def subnet(
 
     Raises ComposeError.
     """
-    given = {**_kept(directory / ENVIRONMENT), **environment}.get(SUBNET, "")
-    if given and given not in SUBNETS:
+    kept = _kept(directory / ENVIRONMENT).get(SUBNET, "")
+    if given := environment.get(SUBNET) or (kept if kept not in SUBNETS else ""):
         try:
             return str(IPv4Network(given))
         except ValueError:

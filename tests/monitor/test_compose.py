@@ -172,5 +172,7 @@ def test_a_subnet_that_was_named_once_is_kept(tmp_path: Path) -> None:
     engine = Engine(("docker", "compose"), 1234)
     settings.write(tmp_path, engine, settings.ports(tmp_path, {}), named)
     assert settings.subnet([cluster], tmp_path, {}) == named
+    other = settings.SUBNETS[1]
+    assert settings.subnet([cluster], tmp_path, {"SMOLMON_SUBNET": other}) == other
     with pytest.raises(ComposeError, match=r"SMOLMON_SUBNET: '10.1.2.3/24' is not a subnet such"):
         settings.subnet([cluster], tmp_path, {"SMOLMON_SUBNET": "10.1.2.3/24"})
