@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ import pytest
 from smolmon.commands.reference import contexts
 from tests.alerts.scenarios import ROOT
 
-HELP = 0.2  # seconds, for `smolmon --help`
+# Seconds, for `smolmon --help`; of the processor, since others may use this machine too.
+HELP = 0.2
 KINDS = ("*.whl", "*.tar.gz", "*.pyz")
 
 
@@ -71,10 +71,11 @@ def test_it_works_in_an_empty_environment(built: Path, tmp_path: Path, kind: str
         return run("sh", "-c", command, "sh", *args, PYTHONPATH="").stdout
 
     took = []
-    for _ in range(5):  # the first run compiles, and others use this machine too
-        began = time.monotonic()
+    for _ in range(5):  # the first run compiles
+        before = os.times()
         assert "Provision" in smolmon("--help")
-        took.append(time.monotonic() - began)
+        after = os.times()
+        took.append(sum(after[2:4]) - sum(before[2:4]))
     assert min(took) < HELP, took
     for context in contexts():  # each imports what it needs
         words = context.command_path.split()[1:]
