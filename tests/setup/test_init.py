@@ -389,6 +389,15 @@ def test_one_address_is_one_machine() -> None:
     assert "MacMini_1 is called mini1 here" in draft.remarks
 
 
+def test_an_address_that_two_machines_have_is_left_to_the_first() -> None:
+    nodes = "{alias: mini1, ip: 10.10.1.1}, {alias: mini2, ip: 10.10.0.1}, {alias: mini1, ip: %s}"
+    draft = made(f"nodes: [{nodes % '10.10.0.1'}]")
+    cluster = parse(text_of(draft))
+    assert str(cluster.address("mini2", "edge0")) == "10.10.0.1"
+    told = [todo.text for todo in draft.todo if todo.key == "nodes"]
+    assert "10.10.0.1 is mini2's and mini1's in the files; left to mini2" in told
+
+
 def test_an_address_outside_the_plan_is_a_wifi_address() -> None:
     draft = made("{server: mini1, workers: [{hostname: mini2, ip: 192.168.7.9}]}", NODES)
     cluster = parse(text_of(draft))
