@@ -1,5 +1,5 @@
 # The emulated cluster in one privileged container: `smolmon up --lab`, from a checkout.
-FROM debian:12.12-slim
+FROM docker.io/library/debian:12.12-slim
 
 RUN apt-get update && apt-get install -y --no-install-recommends \
         ca-certificates curl debian-archive-keyring iproute2 libiperf0 mmdebstrap nftables \

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from smolmon.cluster import Cluster, ClusterError, parse
+from smolmon.cluster.load import text_of
 
 # Of a file: inode, size, nanoseconds of its last change; None while it cannot be looked at.
 Version = tuple[int, int, int] | None
@@ -33,15 +34,8 @@ class Declaration:
 def load(path: Path, node: str) -> Declaration:
     """Read the cluster file at `path`. Raises DeclarationError."""
     try:
-        content = path.read_bytes()
-        cluster = parse(content.decode(), str(path))
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise DeclarationError(
-            f"{path}:1: cannot be read: {why}; name the cluster file with --cluster FILE"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DeclarationError(f"{path}:1: is not UTF-8 text") from error
+        text = text_of(path)
+        cluster = parse(text, str(path))
     except ClusterError as error:
         raise DeclarationError(str(error)) from error
     names = [n.name for n in cluster.nodes]
@@ -49,7 +43,7 @@ def load(path: Path, node: str) -> Declaration:
         near = difflib.get_close_matches(node, names, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(names)}"
         raise DeclarationError(f"{path}: there is no node `{node}`; {hint}")
-    return Declaration(cluster, node, hashlib.sha256(content).hexdigest()[:16])
+    return Declaration(cluster, node, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 class Changes:

@@ -99,9 +99,9 @@ def load(path: Path) -> WebConfig:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         why = f"cannot be read: {error.strerror or error}"
-        raise WebConfigError([Problem(str(path), 1, "", why)]) from error
+        raise WebConfigError([Problem(str(path), 0, "", why)]) from error
     except UnicodeDecodeError as error:
-        raise WebConfigError([Problem(str(path), 1, "", "is not UTF-8 text")]) from error
+        raise WebConfigError([Problem(str(path), 0, "", "is not UTF-8 text")]) from error
     try:
         top = read(text, str(path))
     except YamlError as error:

@@ -86,9 +86,17 @@ def _dependencies() -> Iterator[tuple[str, bytes]]:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             raise AgentError(f"{name} is not installed here; install smolmon again") from None
+        modules = 0
         for file in distribution.files or ():
+            path = Path(str(file.locate()))
+            # Of a package that an old pip built, the list has what stayed behind, like setup.py.
+            if not path.is_file():
+                continue
             if (file.suffix == ".py" and _wanted(file)) or _licence(file):
-                yield file.as_posix(), Path(str(file.locate())).read_bytes()
+                modules += file.suffix == ".py"
+                yield file.as_posix(), path.read_bytes()
+        if not modules:
+            raise AgentError(f"{name} is not whole here; install smolmon again")
 
 
 def _wanted(file: PurePosixPath) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
@@ -37,12 +38,19 @@ def ended_by(handler: Handler) -> Iterator[None]:
             signal.signal(number, former)
 
 
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """Not that a child had ended by itself just when it was killed (python/cpython#87744)."""
+    return not str(record.msg).startswith("Unknown child process pid")
+
+
 def run(work: Coroutine[None, None, R]) -> R:
     """Run `work` to its end. SIGNALS cancel it, and it cleans up; a second Ctrl-C does not wait.
 
     Raises KeyboardInterrupt then, as without asyncio. Python before 3.11 would stop in the middle
     of the event loop instead.
     """
+
+    logging.getLogger("asyncio").addFilter(_worth_telling)
 
     async def interruptible() -> R:
         loop = asyncio.get_running_loop()

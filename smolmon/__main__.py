@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+
+# What a full disk, a quota, a limit, and a terminal that has gone say.
+OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 def main() -> None:
     """Run the command line."""
     from smolmon.cli import cli  # noqa: PLC0415 - kept out of import time
 
-    cli(prog_name="smolmon")
+    try:
+        try:
+            cli(prog_name="smolmon")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is None and error.errno not in OUTPUT:
+            raise  # a mistake of ours
+        where = error.filename or "the output"
+        sys.stderr.write(f"smolmon: {where}: {error.strerror}\n")
+        # Python would say once more at its end that the output takes nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

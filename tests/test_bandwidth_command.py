@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -232,7 +237,8 @@ class TestBaseline:
 
     def test_records_what_prometheus_says(self, file, prometheus):
         url, asked = prometheus
-        done = smolmon("baseline", "--cluster", file, "--prometheus", url)
+        words = ["bandwidth", "baseline", "--cluster", str(file), "--prometheus", url]
+        done = CliRunner().invoke(cli, words)
         assert done.exit_code == 0, done.output
         assert asked == [smolmon("baseline", "--cluster", file, "--query").output.strip()]
         tests = declared_tests(load(file))
@@ -319,3 +325,29 @@ def test_the_agent_has_what_the_nodes_run(tmp_path: Path):
         [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_ends_it_without_a_word(tmp_path):
+    """Both ends' ssh wait for ever here; the signal is sent once both have started."""
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\necho x >>"{tmp_path}/started"\nexec sleep 600\n')
+    ssh.chmod(0o755)
+    command = [sys.executable, "-m", "smolmon", "bandwidth", "run", "mini1", "mini2", "--force"]
+    process = subprocess.Popen(
+        [*command, "--cluster", str(GUIDE)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PATH": f"{ssh.parent}:{os.environ['PATH']}"},
+        start_new_session=True,
+    )
+    end = time.monotonic() + 30
+    started = tmp_path / "started"
+    while not (started.exists() and started.read_text().count("x") == 2):
+        assert time.monotonic() < end, process.communicate()
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("", None)
+    assert process.returncode == 130

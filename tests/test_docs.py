@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,9 +94,11 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 GUIDE = (ROOT / "examples" / "guide.yaml").read_text(encoding="utf-8")
-# What SmolCluster's own files look like, in short.
+# What people have in their folder; SmolCluster's own files in short.
 FILES = {
     "cluster.yaml": GUIDE,
+    "attic.yaml": GUIDE.replace("cluster: guide", "cluster: attic"),
+    "cellar.yaml": GUIDE.replace("cluster: guide", "cluster: cellar"),
     "nodes.yaml": "nodes:\n  - {alias: mini1, ip: 10.10.0.1, user: me}\n"
     "  - {alias: mini2, ip: 10.10.0.2, user: me}\n",
     "cluster_config_syncps.yaml": "host_ip: {mini1: 10.10.0.1, mini2: 10.10.0.1}\nport: 65432\n"
@@ -162,17 +167,68 @@ def test_a_command_without_a_mark_works_as_printed(block: Block, tmp_path: Path)
     assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
+# What a test adds where a person chooses, or answers.
+BY_HAND = {"--cluster", "-c", "--file", "--interval", "--json", "--port", "--yes"}
+
+
+def called(file: Path) -> Iterator[list[str]]:
+    """The words of each command line in a test or a script, less what is no constant there."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".py":
+        yield from (line.split() for line in text.splitlines() if not line.startswith("#"))
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call):
+            # Of run(["smolmon", "check"], cwd=...) the list comes by itself.
+            yield [word for one in node.args for word in constants(one)]
+        elif isinstance(node, ast.List | ast.Tuple):
+            yield [word for one in node.elts for word in constants(one)]
+
+
+def constants(node: ast.expr) -> list[str]:
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    texts = [part.value for part in parts if isinstance(part, ast.Constant)]
+    return [word for text in texts if isinstance(text, str) for word in text.split()]
+
+
+def runs(command: str, words: list[str]) -> bool:
+    """Whether `words` are those of a command line that runs `command`, as far as they are known."""
+    program, *printed = shlex.split(command, comments=True)
+    if program.startswith("scripts/"):
+        return words[: len(printed) + 1] in ([program, *printed], [program]) or (
+            words[:2] == ["exec", program]
+        )
+    path = list(itertools.takewhile(re.compile("[a-z][a-z-]*").fullmatch, printed))
+    wanted = Counter(word for word in printed if word.startswith("-"))
+    for place in range(len(words)):
+        if place and not words[place - 1].endswith("smolmon"):
+            continue
+        rest = words[place + len(path) :]
+        given = Counter(word for word in rest if re.match("-[a-z-]", word))
+        if words[place : place + len(path)] == path and wanted <= given:
+            return (given - wanted).keys() <= BY_HAND
+    return False
+
+
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.mark == "run by"], ids=str)
 def test_a_command_that_another_test_runs_is_in_there(block: Block) -> None:
-    said = "".join((ROOT / name).read_text(encoding="utf-8") for name in block.what.split())
+    found = [words for name in block.what.split() for words in called(ROOT / name)]
     for command in block.commands:
-        program, *words = shlex.split(command, comments=True)
-        if program.startswith("scripts/"):
-            assert program in said, command
-            continue
-        for word in words:
-            if re.fullmatch("[a-z-]+", word):  # not what differs from cluster to cluster
-                assert f'"{word}"' in said, f"{block}: {word}"
+        assert any(runs(command, words) for words in found), (
+            f"{block.what}: not in there: {command}"
+        )
+
+
+def test_a_command_that_a_test_does_not_run_would_be_noticed(tmp_path: Path) -> None:
+    test = tmp_path / "test_some.py"
+    test.write_text('run("exec", "n", "--", "smolmon", "setup", "--plan", *more)\n')
+    (words,) = called(test)
+    assert runs("smolmon setup --plan  # shows", words)
+    assert not runs("smolmon setup", words)  # to show is not to do
+    assert not runs("smolmon setup --remove", words)
+    assert not runs("smolmon verify", words)
+    assert runs("scripts/test tests -q", ["exec", "scripts/test"])
+    assert not runs("scripts/demo", ["exec", "scripts/test"])
 
 
 def test_commands_are_told_from_what_they_print() -> None:

@@ -42,6 +42,8 @@ from smolmon.setup.init.draft import (
 from smolmon.setup.init.names import Addresses, Known, gather, platform_of, unsure
 from smolmon.setup.init.smolcluster import Source
 
+NUMBER = re.compile(r"[1-9][0-9]?$")
+
 
 def draft_of(sources: Sequence[Source]) -> Draft:
     """The draft that follows from `sources`. Raises SourceError where they name no machine."""
@@ -134,13 +136,15 @@ def _place_the_rest(
     core = next(iter(links))
     if known.server not in links[core]:
         _join(known, links, core, known.server, "the server's address here is not known;")
-    for name in known.names:
+    # A number in a name is a wish for an address; who has none takes what is left.
+    for name in sorted(known.names, key=lambda name: not NUMBER.search(name)):
         if any(name in link for link in links.values()):
             continue
         way = _subnet(ways[name]) if name in ways else core
+        bridge = core.subnet_of(FABRICS) and platform_of(known.server) is Platform.MACOS
         if way in links and way != core:
             _join(known, links, way, name, "its own address is not known;")
-        elif platform_of(name) is Platform.MACOS or core in EDGES or not core.subnet_of(FABRICS):
+        elif platform_of(name) is Platform.MACOS or not bridge:
             _join(known, links, core, name, "its own address is not known;")
         else:
             edge = free_edge(list(links), ())
@@ -168,7 +172,7 @@ def _join(
     """Put `name` on a link with an address that is free there, and say so."""
     used = [a for one in links[subnet].values() for a in one]
     address = free_address(subnet, used)
-    number = re.search(r"[1-9][0-9]?$", name)
+    number = NUMBER.search(name)
     if number and subnet.subnet_of(FABRICS):  # mini2 has 10.10.0.2 in the guide
         like_its_name = subnet.network_address + int(number[0])
         address = like_its_name if like_its_name not in used else address

@@ -59,10 +59,18 @@ def gather(sources: Sequence[Source]) -> Known:
     if not kept:
         raise SourceError("SmolCluster's files name no machine that smolmon can run on")
     own: Addresses = {}
+    owners: dict[IPv4Address, str] = {}
+    todo: list[Todo] = []
     for machine in machines:
-        mine = own.setdefault(names[machine.name], [])
-        if machine.ip and machine.ip not in mine:
+        name = names[machine.name]
+        mine = own.setdefault(name, [])
+        if not machine.ip or machine.ip in mine:
+            continue
+        if (owner := owners.setdefault(machine.ip, name)) == name:
             mine.append(machine.ip)
+        else:
+            text = f"{machine.ip} is {owner}'s and {name}'s in the files; left to {owner}"
+            todo.append(Todo("nodes", text))
     known = Known(
         names=kept,
         users={names[m.name]: m.user for m in machines if m.user},
@@ -70,6 +78,7 @@ def gather(sources: Sequence[Source]) -> Known:
         ways=[(names[n], a) for n, a in ways if names[n] in kept],
         server="",
         port=next((s.port for s in sources if s.port), PORT),
+        todo=todo,
     )
     _tell_left_out(known, [*taking_part, *(names[n] for n, _ in ways)], tablets)
     for given, name in names.items():
@@ -83,11 +92,12 @@ def _one_name_each(machines: Sequence[Machine], others: Iterable[str]) -> dict[s
     """What each name becomes: a name that smolmon takes, and one for all with the same address."""
     by_address: dict[IPv4Address, str] = {}
     names: dict[str, str] = {}
-    for machine in machines:
-        new = names.get(machine.name) or _plain(machine.name)
+    for machine in sorted(machines, key=lambda m: m.ip is None):
+        if machine.name not in names:
+            plain = _plain(machine.name)
+            names[machine.name] = by_address.get(machine.ip, plain) if machine.ip else plain
         if machine.ip:
-            new = by_address.setdefault(machine.ip, new)
-        names[machine.name] = new
+            by_address.setdefault(machine.ip, names[machine.name])
     for other in others:
         names.setdefault(other, _plain(other))
     return names

@@ -7,6 +7,7 @@ Their form, as of its commit c60f3f3 (May 2026):
   `{regular: [...], tablets: [...]}`, also below `allToAllTopology` and `pipelineTopology`; `port`,
   a number or a number for each name; `host_ip`, for each name the address *at which it reaches the
   server*, though in practice some are its own. Some files have all that below `syncPS`.
+- Until January 2026 `workers`, or its `regular`, was a list of bare names.
 """
 
 from __future__ import annotations
@@ -144,6 +145,9 @@ class _Reader:
         if not isinstance(place.value, list):
             raise self.wrong(place, f"must be a list of machines, each with `{name}`")
         for entry in place.value:
+            if isinstance(entry.value, str) and name == "hostname":
+                yield Machine(self.host(entry))
+                continue
             keys = entry.value if isinstance(entry.value, dict) else {}
             if name not in keys:
                 raise self.wrong(entry, f"`{name}` is missing")

@@ -206,7 +206,8 @@ def _name(text: str) -> x509.GeneralName:
 def _usable(what: str) -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it has a password
+    # TypeError: it has a password
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise UnusableError(f"holds no usable {what}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -112,7 +113,9 @@ def _one_line(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or path
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "make room" if full else f"make {path.parent} yours to read and write"
         raise TrustError(
-            f"{where}: {error.strerror or error}; make {path.parent} yours to read and write, or "
-            "set SMOLMON_CONFIG to another directory"
+            f"{where}: {error.strerror or error}; {remedy}, or set SMOLMON_CONFIG to another "
+            "directory"
         ) from error

@@ -54,15 +54,21 @@ class ClusterError(ValueError):
 
 def load(path: Path) -> Cluster:
     """Read the cluster file at `path`. Raises ClusterError."""
+    return parse(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """What stands in the file at `path`. Raises ClusterError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        message = "is not there; `smolmon init` writes one, or name yours with --cluster FILE"
     except OSError as error:
         why = error.strerror or str(error)
         message = f"cannot be read: {why}; name the cluster file with --cluster FILE"
-        raise ClusterError([Problem(str(path), 1, "", message)]) from error
-    except UnicodeDecodeError as error:
-        raise ClusterError([Problem(str(path), 1, "", "is not UTF-8 text")]) from error
-    return parse(text, str(path))
+    except UnicodeDecodeError:
+        message = "is not UTF-8 text; is it a cluster file?"
+    raise ClusterError([Problem(str(path), 0, "", message)])
 
 
 def parse(text: str, file: str = "cluster.yaml") -> Cluster:

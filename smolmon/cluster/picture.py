@@ -53,14 +53,19 @@ def _segment(
         role = derive.role(cluster, member.node)
         text = f"{indent}{branch}{member.node}\t{member.address}\t{role}\t"
         lines.append(Line(text, member.node, remark))
-        for child in cluster.routed:
-            uplink = derive.uplinks(cluster).get(child.name)
-            if uplink and (uplink.gateway, uplink.parent) == (member.node, segment.name):
-                head, *rest = _segment(cluster, child, f"{indent}{below}   ", remarks)
-                via = cluster.address(member.node, child.name)
-                lines.append(Line(f"{indent}{below}└─ {head.text}, gateway {via}"))
-                lines += rest
+        children = [s for s in cluster.routed if _hangs_on(cluster, s, member.node, segment)]
+        for child in children:
+            fork, beside = ("└─ ", "   ") if child is children[-1] else ("├─ ", "│  ")
+            head, *rest = _segment(cluster, child, f"{indent}{below}{beside}", remarks)
+            via = cluster.address(member.node, child.name)
+            lines.append(Line(f"{indent}{below}{fork}{head.text}, gateway {via}"))
+            lines += rest
     return lines
+
+
+def _hangs_on(cluster: Cluster, segment: Segment, node: str, parent: Segment) -> bool:
+    uplink = derive.uplinks(cluster).get(segment.name)
+    return uplink is not None and (uplink.gateway, uplink.parent) == (node, parent.name)
 
 
 def _wiring(segment: Segment) -> str:

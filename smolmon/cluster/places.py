@@ -14,7 +14,10 @@ from attrs import frozen
 
 @frozen
 class Problem:
-    """One thing wrong with a file: where, what, and how to put it right."""
+    """One thing wrong with a file: where, what, and how to put it right.
+
+    `line` is 0 where it is wrong as a whole.
+    """
 
     file: str
     line: int
@@ -22,11 +25,10 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
+        line = f":{self.line}" if self.line else ""
         key = f"{self.key}: " if self.key else ""
         # A key may hold anything that YAML can; this is one line.
-        return re.sub(
-            r"[\x00-\x1f\x7f-\x9f]+", " ", f"{self.file}:{self.line}: {key}{self.message}"
-        )
+        return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", f"{self.file}{line}: {key}{self.message}")
 
 
 @frozen

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from smolmon.commands.options import cluster_option, load_cluster
+from smolmon.commands.options import cluster_option, load_cluster, prometheus_option
 
 
 @click.group()
@@ -59,14 +59,7 @@ def run(*, source: str, target: str, cluster_file: str, force: bool, as_json: bo
 
 @bandwidth.command()
 @cluster_option
-@click.option(
-    "--prometheus",
-    "url",
-    metavar="URL",
-    default="http://127.0.0.1:9090",
-    show_default=True,
-    help="Where to ask for the results of the last day.",
-)
+@prometheus_option("Where to ask for the results of the last day.")
 @click.option(
     "--from",
     "answer_file",
@@ -77,7 +70,12 @@ def run(*, source: str, target: str, cluster_file: str, force: bool, as_json: bo
 @click.option("--query", "only_query", is_flag=True, help="Print the query, and do nothing.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show the figures; change nothing.")
 def baseline(
-    *, cluster_file: str, url: str, answer_file: str | None, only_query: bool, only_plan: bool
+    *,
+    cluster_file: str,
+    url: str | None,
+    answer_file: str | None,
+    only_query: bool,
+    only_plan: bool,
 ) -> None:
     """Record what the links do today as what is expected of them.
 
@@ -90,6 +88,7 @@ def baseline(
     if only_query:
         click.echo(query(cluster))
         return
+    url = url or cluster.monitor.prometheus
     sys.exit(record(cluster, cluster_file, url, answer_file, only_plan=only_plan))
 
 

@@ -6,11 +6,9 @@ import contextlib
 import json
 import os
 import tempfile
-import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
@@ -18,6 +16,8 @@ from smolmon.cluster import Cluster
 from smolmon.cluster.baseline import EditError, Key, with_baseline
 from smolmon.cluster.timetable import declared_tests
 from smolmon.commands.rates import rate
+from smolmon.observe.fetch import get_json
+from smolmon.observe.sample import ObserveError
 
 TIMEOUT = 10.0  # seconds
 
@@ -95,17 +95,11 @@ def figures_of(cluster: Cluster, answer: Any) -> dict[Key, float]:  # noqa: ANN4
 
 
 def _ask(url: str, promql: str) -> Any:  # noqa: ANN401
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise click.BadParameter(f"{url!r} is not an http:// or https:// address", param_hint="URL")
-    address = f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': promql})}"
+    address = f"{url.rstrip('/')}/api/v1/query?{urlencode({'query': promql})}"
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT) as response:  # noqa: S310 - see above
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        raise FiguresError(f"{url}: HTTP {error.code}; is this Prometheus?") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", None) or error
-        raise FiguresError(f"{url}: {why}; name Prometheus with --prometheus URL") from None
+        return get_json(address, TIMEOUT)
+    except ObserveError as error:
+        raise FiguresError(f"{error}; name Prometheus with --prometheus URL") from None
 
 
 def _read(file: str) -> Any:  # noqa: ANN401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from smolmon.commands.rates import rate
 from smolmon.setup.linux.service import AGENT, CLUSTER
 from smolmon.setup.shell import command
 from smolmon.setup.ssh import Result, Runner, SshError, connections
-from smolmon.setup.together import run
+from smolmon.setup.together import run, together
 
 HOST_LIMITED = 0.95  # of a core: the processor is the limit then, and not the link
 STEP = 0.2  # seconds from one look at the clock to the next
@@ -75,7 +76,7 @@ def _wait_for_room(cluster: Cluster, test: Test, quiet: bool) -> str:
         )
     if free > now:
         if not quiet:
-            click.echo(f"waiting {free - now:.0f} s: a scheduled test comes first", err=True)
+            click.echo(f"waiting {math.ceil(free - now)} s: a scheduled test comes first", err=True)
         time.sleep(free - now)
     return ""
 
@@ -112,9 +113,13 @@ async def _both(
         return read_end(node, await runners[node].run(command(*words), timeout))
 
     # The server first in the list, so that it has a head start.
-    both = asyncio.gather(one(test.target), one(test.source))
-    await _progress(both, f"{test.source} -> {test.target}", seconds, quiet)
-    target, source = await both
+    both = asyncio.ensure_future(together(one, (test.target, test.source)))
+    try:
+        await _progress(both, f"{test.source} -> {test.target}", seconds, quiet)
+        target, source = await both
+    finally:  # with Ctrl-C they are to end, too
+        both.cancel()
+        await asyncio.wait([both])
     return Ends(source, target)
 
 

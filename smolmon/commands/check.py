@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sized
 
 import click
 
@@ -36,7 +37,11 @@ def check(cluster_file: str, as_json: bool) -> None:
     for key, message in warnings:
         click.echo(f"warning: {key}: {message}")
     click.echo(
-        f"{cluster_file}: {cluster.name}: {len(cluster.nodes)} nodes, "
-        f"{len(cluster.segments)} segments, gateways {', '.join(gateways) or 'none'}, "
+        f"{cluster_file}: {cluster.name}: {_count(cluster.nodes, 'node')}, "
+        f"{_count(cluster.segments, 'segment')}, gateways {', '.join(gateways) or 'none'}, "
         f"server {cluster.server.node} at {cluster.server_address}:{cluster.server.port}"
     )
+
+
+def _count(things: Sized, what: str) -> str:
+    return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smolmon.commands.options import cluster_option, load_cluster
-from smolmon.observe.prometheus import DEFAULT, Prometheus
+from smolmon.commands.options import cluster_option, load_cluster, prometheus_option
+from smolmon.observe.prometheus import Prometheus
 from smolmon.observe.sample import ObserveError, one_line
 
 if TYPE_CHECKING:
@@ -21,18 +21,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @cluster_option
-@click.option(
-    "--prometheus",
-    "url",
-    metavar="URL",
-    default=DEFAULT,
-    show_default=True,
-    help="Where Prometheus is.",
-)
+@prometheus_option("Where Prometheus is.")
 @click.option("--fix", is_flag=True, help="Let setup repair what it can, and look again.")
 @click.option("--yes", is_flag=True, help="With --fix: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def doctor(*, cluster_file: str, url: str, fix: bool, yes: bool, as_json: bool) -> None:
+def doctor(*, cluster_file: str, url: str | None, fix: bool, yes: bool, as_json: bool) -> None:
     """Name the active causes, and the repair.
 
     Asks Prometheus for what is active, with the evidence, the command that repairs it, and the
@@ -47,6 +40,7 @@ def doctor(*, cluster_file: str, url: str, fix: bool, yes: bool, as_json: bool) 
     if as_json and fix and not yes:
         raise click.UsageError("--json shows no plan to agree to; add --yes")
     cluster = load_cluster(cluster_file)
+    url = url or cluster.monitor.prometheus
     from smolmon.setup.agent import AgentError  # noqa: PLC0415 - see cli.py
     from smolmon.setup.trust import TrustError  # noqa: PLC0415
 

@@ -180,7 +180,10 @@ def faults(cluster_file: str, as_json: bool) -> None:
 @click.argument("fault")
 @node_option
 def break_(fault: str, node: str | None) -> None:
-    """Inject FAULT; on the first node that it can hit unless told otherwise."""
+    """Inject FAULT.
+
+    On the first node that it can hit, unless told otherwise.
+    """
     with _one_line():
         bring.check_root()
         broken = lab_faults.break_(place.running(), fault, node)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from urllib.parse import urlsplit
 
 import click
+from attrs import evolve
 
 from smolmon.alerts.notify import HERE
 from smolmon.alerts.notify_secrets import notes
@@ -20,9 +22,10 @@ from smolmon.alerts.render import (
     write,
 )
 from smolmon.alerts.render import render as texts_of
-from smolmon.alerts.shared import monitor_of, notify_of
+from smolmon.alerts.shared import disagreement, monitor_of, notify_of
 from smolmon.alerts.speed import duration
 from smolmon.cluster import Cluster
+from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER, DEFAULT_PROMETHEUS
 from smolmon.commands.options import clusters_option, load_cluster
 from smolmon.dashboards import provisioning
 from smolmon.setup.trust import TrustError
@@ -119,12 +122,37 @@ def texts(
 
     `secrets` is where Alertmanager finds receivers' files whose paths are relative.
     """
+    if names.data == IN_COMPOSE.data:
+        clusters = in_containers(clusters)
     first, *others = clusters
     more = {cluster: trust_of(cluster) for cluster in others}
     monitor = texts_of(first, trust_of(first), speed, webhook, secrets, others=more, names=names)
     declared = monitor_of(clusters)
     every, url = duration(interval(declared, speed)), prometheus_of(declared, names)
     return monitor | provisioning.texts(clusters, HEADER, every, url, names.long_term)
+
+
+def in_containers(clusters: Sequence[Cluster]) -> list[Cluster]:
+    """The clusters as their monitor's containers see them: nothing is on this machine's loopback.
+
+    A monitor that answers there is the one in the containers, whatever port it is shown at. A
+    receiver is not reached. Clusters that disagree stay as they are, for whoever tells of it.
+    """
+    if disagreement(clusters):
+        return list(clusters)
+    monitor, notify = monitor_of(clusters), notify_of(clusters)
+    if _on_loopback(monitor.prometheus):
+        monitor = evolve(monitor, prometheus=DEFAULT_PROMETHEUS)
+    if _on_loopback(monitor.alertmanager):
+        monitor = evolve(monitor, alertmanager=DEFAULT_ALERTMANAGER)
+    if _on_loopback(notify.local):
+        notify = evolve(notify, local="")
+    return [evolve(cluster, monitor=monitor, notify=notify) for cluster in clusters]
+
+
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def trust_of(cluster: Cluster) -> Trust:

@@ -10,7 +10,7 @@ import time
 import click
 
 from smolmon.cluster import Cluster
-from smolmon.commands.options import cluster_option, load_cluster
+from smolmon.commands.options import cluster_option, load_cluster, prometheus_option
 from smolmon.observe.exporters import Credentials
 
 EVERY = 2.0  # seconds
@@ -26,17 +26,16 @@ EVERY = 2.0  # seconds
     type=click.FloatRange(0.5, 3600),
     help=f"How often to look; {EVERY:g} if not given.",
 )
-@click.option(
-    "--prometheus",
-    "url",
-    metavar="URL",
-    default="http://127.0.0.1:9090",
-    show_default=True,
-    help="Whom to ask; without an answer, the exporters themselves.",
-)
+@prometheus_option("Whom to ask; without an answer, the exporters themselves.")
 @click.option("--plain", is_flag=True, help="No colours and no cursor movements.")
 def status(
-    *, cluster_file: str, once: bool, as_json: bool, interval: float | None, url: str, plain: bool
+    *,
+    cluster_file: str,
+    once: bool,
+    as_json: bool,
+    interval: float | None,
+    url: str | None,
+    plain: bool,
 ) -> None:
     """Show live what the cluster does.
 
@@ -50,7 +49,7 @@ def status(
     from smolmon.status.model import Word  # noqa: PLC0415
 
     cluster = load_cluster(cluster_file)
-    look = looks(cluster, url, lambda: _credentials(cluster))
+    look = looks(cluster, url or cluster.monitor.prometheus, lambda: _credentials(cluster))
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     colour = terminal and not plain and not os.environ.get("NO_COLOR")
     try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from smolmon.alerts.speed import duration
 from smolmon.cluster import Cluster
 from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER
 from smolmon.commands.options import clusters_option, load_cluster
-from smolmon.commands.render import IN_COMPOSE, texts, written
+from smolmon.commands.render import IN_COMPOSE, in_containers, texts, written
 from smolmon.compose import engine as engines
 from smolmon.compose import ready, settings
 from smolmon.compose.engine import ComposeError, Engine
@@ -77,7 +79,7 @@ def up(
             _check_receivers(clusters, folder)
         _say(f"writing the configuration into {folder}")
         written(folder, texts(clusters, 1.0, url, names))
-        _start(engine, folder, clusters, services_of(clusters, long_term))
+        _start(engine, folder, clusters, services_of(in_containers(clusters), long_term))
     except (ComposeError, RenderError, TrustError) as error:
         click.echo(str(error), err=True)
         sys.exit(1 if isinstance(error, ComposeError) else 2)
@@ -168,17 +170,34 @@ def _start(
     more: Mapping[str, str] | None = None,
 ) -> None:
     chosen = settings.ports(folder, os.environ)
-    settings.write(folder, engine, chosen, settings.subnet(clusters), more)
+    network = settings.subnet(clusters, folder, os.environ, emulated="lab" in services)
+    settings.write(folder, engine, chosen, network, more)
     project = _project(folder)
-    running = _with_status(engine, project, "running")
+    running = engines.running(engine, _name(folder), services)
     new = {s: (settings.PORTS[s][0], chosen[s]) for s in services if s not in running}
     ready.check_free(new)
     _say(f"starting {', '.join(services)} (the first time, their images are fetched)")
-    engines.run(engine, [*project, "up", "--detach", *services], _progress)
-    if before := [s for s in services if s in running and s in ("prometheus", "alertmanager")]:
-        engines.run(engine, [*project, "kill", "--signal", "HUP", *before])
+    try:
+        # The lab's image is made anew where the checkout has changed.
+        build = ["--build"] if "lab" in services else []
+        engines.run(engine, [*project, "up", "--detach", *build, *services], _progress)
+    except ComposeError as error:
+        # Docker's words, and Podman's.
+        if not re.search("Pool overlaps|subnet .* already used", str(error)):
+            raise
+        raise ComposeError(
+            f"{error}; {network} is another network's here: choose one that is free, "
+            f"{settings.SUBNET}=10.1.2.0/24 smolmon up"
+        ) from error
+    # One that was made anew has read its files, and might not survive a signal so early.
+    now = engines.running(engine, _name(folder), ("prometheus", "alertmanager"))
+    if kept := [service for service in now if now[service] == running.get(service)]:
+        engines.run(engine, [*project, "kill", "--signal", "HUP", *kept])
     logs = f"{engine.name} --project-name {_name(folder)} logs"
-    ready.wait(services, chosen, _say, lambda: _with_status(engine, project, "restarting"), logs)
+    if "lab" in services:
+        _say(f"the cluster boots, the first time for some minutes; watch it: {logs} --follow lab")
+    alive = partial(engines.running, engine, _name(folder), services)
+    ready.wait(services, chosen, _say, alive, logs)
     for service in services:
         click.echo(f"{service:13} {ready.url(chosen[service])}")
     if "grafana" in services:
@@ -190,14 +209,6 @@ def _start(
                     f"warning: nodes.{node.name}.management: {node.management} may not be found "
                     "from inside a container; write its address"
                 )
-
-
-def _with_status(engine: Engine, project: Sequence[str], status: str) -> list[str]:
-    """The services in that state. None where compose is one that cannot tell."""
-    try:
-        return engines.run(engine, [*project, "ps", "--services", "--status", status])
-    except ComposeError:
-        return []
 
 
 def _project(folder: Path) -> list[str]:
@@ -214,6 +225,9 @@ def _name(folder: Path) -> str:
 
 def _progress(line: str) -> None:
     """Compose tells each step of each image; of those, what a person waits for."""
+    # Podman's: of what runs and stays, and which program it had run.
+    if "name is already in use" in line or line.startswith("Error: executing "):
+        return
     if line.endswith(("Pulled", "Started", "Recreated")) or "error" in line.lower():
         _say(f"  {line}")
 

@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
 OLDEST = (2, 20)
+OLDEST_PODMAN = (1, 2)  # of podman-compose: the first that does without a pod
 TIMEOUT = 60.0  # seconds, for a question that is answered at once where an engine runs
 
 
@@ -25,6 +26,11 @@ class Engine:
     command: tuple[str, ...]
     user: int
     userns: str = ""
+
+    @property
+    def program(self) -> str:
+        """What knows of containers: docker or podman."""
+        return "podman" if self.command[0] == "podman" else "docker"
 
     @property
     def name(self) -> str:
@@ -72,8 +78,17 @@ def _docker() -> Engine:
 
 def _podman() -> Engine:
     command = ("podman", "compose")
-    if _ask([*command, "version"]).returncode:
-        raise ComposeError("podman has no compose; install the package podman-compose")
+    done = _ask([*command, "version"])
+    if done.returncode:
+        raise ComposeError(
+            "podman has no compose; needs Podman 4.7 or newer, and podman-compose "
+            f"{_dotted(OLDEST_PODMAN)} or newer"
+        )
+    found = re.search(r"podman-compose version (\d+)\.(\d+)", done.stdout)
+    if found and (version := (int(found[1]), int(found[2]))) < OLDEST_PODMAN:
+        raise ComposeError(
+            f"podman-compose is version {_dotted(version)}; needs {_dotted(OLDEST_PODMAN)} or newer"
+        )
     return Engine(command, owner(), "" if os.geteuid() == 0 else "keep-id")
 
 
@@ -83,6 +98,20 @@ def owner() -> int:
 
 
 NOBODY = 65534
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """Of what compose printed, the line that says why it failed."""
+    # Podman's own last word is only which program it ran.
+    said = [line.strip() for line in lines if not line.startswith("Error: executing ")]
+    last = (said or ["no message"])[-1]
+    if "podman.sock" in last:
+        as_user = "" if os.geteuid() == 0 else "--user "
+        return (
+            "podman runs docker-compose, which needs its socket: systemctl "
+            f"{as_user}enable --now podman.socket"
+        )
+    return last
 
 
 def _version(command: Sequence[str]) -> tuple[int, int] | None:
@@ -102,6 +131,24 @@ def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise ComposeError(f"{command[0]}: no answer in {TIMEOUT:.0f} s; restart it") from error
     except OSError as error:
         raise ComposeError(f"{command[0]}: cannot be run: {error.strerror}") from error
+
+
+def running(engine: Engine, project: str, services: Iterable[str]) -> dict[str, str]:
+    """Which of `services` of a compose project run now, and in which containers.
+
+    Raises ComposeError.
+    """
+    found = {}
+    for service in services:
+        labels = (f"project={project}", f"service={service}")
+        wanted = [f"--filter=label=com.docker.compose.{label}" for label in labels]
+        done = _ask([engine.program, "ps", "--quiet", "--filter=status=running", *wanted])
+        if done.returncode:
+            last = (done.stderr.splitlines() or ["no message"])[-1].strip()
+            raise ComposeError(f"{engine.program}: {last}")
+        if containers := done.stdout.strip():
+            found[service] = containers
+    return found
 
 
 def run(
@@ -132,6 +179,5 @@ def run(
     output, _ = process.communicate()
     lines = [line for line in output.splitlines() if line.strip()]
     if process.returncode:
-        last = ([*lines, *told] or ["no message"])[-1].strip()
-        raise ComposeError(f"{engine.name}: {last}")
+        raise ComposeError(f"{engine.name}: {_reason([*lines, *told])}")
     return lines

@@ -52,12 +52,14 @@ def wait(
     services: Iterable[str],
     ports: Mapping[str, int],
     say: Callable[[str], None],
-    fallen: Callable[[], Iterable[str]],
+    running: Callable[[], Iterable[str]],
     logs: str,
 ) -> None:
-    """Wait until all answer. `fallen` gives the services that have ended and are started again.
+    """Wait until all answer.
 
-    `logs` is the command that shows a service's own words, but its name. Raises ComposeError.
+    `running` gives the services that run; of one that has ended nothing more comes, and one that
+    is started again and again gets nowhere. `logs` is the command that shows a service's own
+    words, but its name. Raises ComposeError.
     """
     waiting = [service for service in services if service in PATHS]
     end = time.monotonic() + (LAB_DEADLINE if "lab" in waiting else DEADLINE)
@@ -71,7 +73,7 @@ def wait(
             return
         if time.monotonic() > look:
             look = time.monotonic() + LOOK
-            for service in set(waiting) & set(fallen()):
+            for service in set(waiting) - set(running()):
                 raise ComposeError(f"{service} does not stay up; see why: {logs} {service}")
         if time.monotonic() > end:
             raise ComposeError(f"{waiting[0]} does not get ready; see why: {logs} {waiting[0]}")

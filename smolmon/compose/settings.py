@@ -15,6 +15,7 @@ from smolmon.compose.engine import NOBODY, ComposeError, Engine
 
 ENVIRONMENT = "compose.env"
 PASSWORD = "grafana/admin-password"  # noqa: S105 - where it is
+SUBNET = "SMOLMON_SUBNET"
 # By service: the variable, and what it is unless the environment or an earlier run says otherwise.
 PORTS = {
     "prometheus": ("SMOLMON_PROMETHEUS_PORT", 9090),
@@ -48,12 +49,27 @@ def _kept(file: Path) -> dict[str, str]:
     return {name: value.strip("'") for name, equals, value in lines if equals}
 
 
-def subnet(clusters: Iterable[Cluster]) -> str:
+def subnet(
+    clusters: Iterable[Cluster],
+    directory: Path,
+    environment: Mapping[str, str],
+    *,
+    emulated: bool = False,
+) -> str:
     """A subnet for the containers in which nothing lies that they, or this machine, must reach.
 
     Of the network that a management address is in, only that address is known: a whole /16 is
-    left to it.
+    left to it. The emulated cluster has another than the real one's monitor, so that both can run.
+    One that the environment names, now or in an earlier run, is taken as it is.
+
+    Raises ComposeError.
     """
+    kept = _kept(directory / ENVIRONMENT).get(SUBNET, "")
+    if given := environment.get(SUBNET) or (kept if kept not in SUBNETS else ""):
+        try:
+            return str(IPv4Network(given))
+        except ValueError:
+            raise ComposeError(f"{SUBNET}: {given!r} is not a subnet such as 10.1.2.0/24") from None
     taken = [segment.subnet for cluster in clusters for segment in cluster.segments]
     for cluster in clusters:
         for node in cluster.nodes:
@@ -62,7 +78,7 @@ def subnet(clusters: Iterable[Cluster]) -> str:
             except AddressValueError:  # a name
                 continue
     free = [s for s in SUBNETS if not any(IPv4Network(s).overlaps(other) for other in taken)]
-    return (free or SUBNETS)[0]
+    return (free or SUBNETS)[-1 if emulated else 0]
 
 
 def write(
@@ -80,7 +96,7 @@ def write(
         "SMOLMON_MONITOR": str(whole),
         "SMOLMON_UID": str(engine.user),
         "SMOLMON_USERNS": engine.userns,
-        "SMOLMON_SUBNET": network,
+        SUBNET: network,
         "SMOLMON_SETTINGS": digest(directory),
         **{variable: str(chosen[service]) for service, (variable, _) in PORTS.items()},
         **(more or {}),

@@ -98,6 +98,9 @@ def _looked(found: Examination) -> str:
     if found.source == "prometheus":
         age = f", the oldest data {max(ages):.0f} s old" if ages else ""
         return f"{text}{age}, by {found.rules} rules of Prometheus at {found.url}."
+    if not up:
+        text = f"{text} now. If none has ever run: `smolmon setup` installs them"
+        return f"{text}, and `smolmon setup --plan` shows how."
     return (
         f"{text} now, by {found.rules} rules; {len(found.unjudged)} more (loss, delay, bandwidth "
         "and the like) need Prometheus."

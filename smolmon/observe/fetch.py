@@ -37,7 +37,7 @@ def get(url: str, timeout: float, context: ssl.SSLContext | None = None) -> byte
     Goes there straight: what is watched is at home, where proxies are not.
     """
     end = time.monotonic() + timeout
-    parts = _parts(url)
+    parts = parts_of(url)
     where = parts.netloc.rpartition("@")[2]
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     connection = _connection(parts, timeout, context)
@@ -77,7 +77,8 @@ def get_json(url: str, timeout: float) -> object:
         raise ObserveError(f"{url.partition('?')[0]} gives an answer that is not JSON") from error
 
 
-def _parts(url: str) -> SplitResult:
+def parts_of(url: str) -> SplitResult:
+    """The parts of a URL that can be asked. Raises ObserveError."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -16,7 +16,6 @@ from attrs import frozen
 from smolmon.observe.fetch import get_json
 from smolmon.observe.sample import ObserveError, Sample, one_line
 
-DEFAULT = "http://127.0.0.1:9090"
 TIMEOUT = 5.0  # seconds
 
 Data = Mapping[str, Any]
@@ -67,7 +66,7 @@ class Rule:
 class Prometheus:
     """The server at `url`. Every method raises ObserveError."""
 
-    url: str = DEFAULT
+    url: str
     timeout: float = TIMEOUT
 
     def query(self, expr: str) -> list[Sample]:

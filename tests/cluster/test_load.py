@@ -171,9 +171,11 @@ def test_aliases_cannot_blow_up() -> None:
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(ClusterError, match="cannot be read"):
-            load(path)
+    missing = tmp_path / "none.yaml"
+    with pytest.raises(ClusterError, match=f"^{missing}: is not there; `smolmon init` writes one"):
+        load(missing)
+    with pytest.raises(ClusterError, match=f"^{tmp_path}: cannot be read: Is a directory; name"):
+        load(tmp_path)
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ClusterError, match="not UTF-8"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from smolmon.cluster import Cluster
+from smolmon.cluster import Cluster, parse
 from smolmon.cluster.picture import BAD, Remark, draw
-from tests.cluster.clusters import clusters, guide
+from tests.cluster.clusters import EXAMPLES, clusters, guide
 
 
 @given(clusters)
@@ -35,3 +35,14 @@ fabric  10.10.0.0/24  thunderbolt chain
       ├─ pi4     192.168.51.4  worker   ✗ cannot reach the server
       └─ jetson  192.168.51.5  worker   ?"""
     )
+
+
+def test_two_links_behind_one_node_hang_on_one_stem() -> None:
+    file = (EXAMPLES / "jetson-on-mini2.yaml").read_text(encoding="utf-8")
+    both = file.replace("mini2: {address: 192.168.52.1, interface: en5}",
+                        "mini3: {address: 192.168.52.1, interface: en6}")  # fmt: skip
+    text = [str(line) for line in draw(parse(both))]
+    first, second = (i for i, line in enumerate(text) if "edge5" in line and "edge50" not in line)
+    assert text[first].strip().startswith("├─ edge51")
+    assert text[second].strip().startswith("└─ edge52")
+    assert {line.lstrip()[0] for line in text[first + 1 : second]} == {"│"}

@@ -103,3 +103,13 @@ def test_what_is_silenced_and_since_when():
     one = evolve(finding, since=NOW - 300, silenced=True)
     said = text(evolve(found, findings=(one,)))
     assert "  mini3: critical SmolmonForwardingDisabled, for 5 min, silenced" in said
+
+
+def test_where_no_exporter_has_ever_run_setup_is_the_next_step():
+    """Restarting six services that nobody has installed is not."""
+    looks = tuple(Look(name, False, None) for name in ("a", "b"))
+    text = " ".join(lines(Examination("c", "exporters", "http://x", (), looks, ()), NOW))
+    assert "Looked at 0 of 2 exporters now. If none has ever run: `smolmon setup`" in text
+    some = (Look("a", True, 1.0), looks[1])
+    text = " ".join(lines(Examination("c", "exporters", "http://x", (), some, ()), NOW))
+    assert "setup" not in text

@@ -80,5 +80,5 @@ def test_what_is_wrong_is_said_in_one_line(read, text, said):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(WebConfigError, match=r"web.yml:1: cannot be read: No such file"):
+    with pytest.raises(WebConfigError, match=r"web.yml: cannot be read: No such file"):
         load(tmp_path / "web.yml")

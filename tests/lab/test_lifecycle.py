@@ -107,7 +107,7 @@ def test_bare_machines_answer_over_ssh_and_know_nothing_of_the_cluster() -> None
 @pytest.mark.parametrize(
     ("args", "environment", "words"),
     [
-        (["up", "--cluster", "nowhere.yaml"], {}, "nowhere.yaml:1: cannot be read"),
+        (["up", "--cluster", "nowhere.yaml"], {}, "nowhere.yaml: is not there; `smolmon"),
         (["up", "--cluster", GUIDE], {"PATH": "/nowhere"}, "apt-get install"),
         (["exec", "mini1", "--", "true"], {}, "not up"),
         (["break", "forwarding-of"], {}, "not up"),

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from smolmon.cluster import load
+from smolmon.cluster import Cluster, load
 from smolmon.compose import settings
-from smolmon.compose.engine import Engine
+from smolmon.compose.engine import ComposeError, Engine
 from tests.alerts.scenarios import ROOT
 from tests.programs import NEWER, program
 
@@ -62,8 +62,10 @@ def test_every_image_is_pinned(services: dict[str, Any]) -> None:
     for name, service in services.items():
         tag = service["image"].rpartition(":")[2]
         assert name == PRIVILEGED or re.fullmatch(r"v?\d+\.\d+\.\d+", tag), service["image"]
+        # Podman asks no registry by default where the name has none.
+        assert name == PRIVILEGED or service["image"].startswith("docker.io/")
     base = (ROOT / "deploy/lab.Dockerfile").read_text().split("FROM ")[1].split()[0]
-    assert re.fullmatch(r"debian:\d+\.\d+-slim", base)
+    assert re.fullmatch(r"docker\.io/library/debian:\d+\.\d+-slim", base)
 
 
 def test_every_port_is_on_loopback(services: dict[str, Any]) -> None:
@@ -145,13 +147,32 @@ def test_the_password_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> No
     assert first not in (tmp_path / settings.ENVIRONMENT).read_text()
 
 
-def test_the_containers_subnet_is_nobody_else_s() -> None:
+def test_the_containers_subnet_is_nobody_else_s(tmp_path: Path) -> None:
     cluster = load(ROOT / "examples" / "guide.yaml")
-    usual = settings.subnet([cluster])
+
+    def subnet(cluster: Cluster, *, emulated: bool = False) -> str:
+        return settings.subnet([cluster], tmp_path, {}, emulated=emulated)
+
+    usual = subnet(cluster)
     assert usual == "10.213.97.0/24"
     segment = evolve(cluster.segments[0], subnet=IPv4Network("10.213.0.0/16"))
     moved = evolve(cluster, segments=(segment, *cluster.segments[1:]))
-    other = settings.subnet([moved])
+    other = subnet(moved)
     assert not IPv4Network(other).overlaps(IPv4Network("10.213.0.0/16"))
     near = evolve(moved.nodes[0], management="172.30.5.6")
-    assert settings.subnet([evolve(moved, nodes=(near, *moved.nodes[1:]))]) not in (usual, other)
+    assert subnet(evolve(moved, nodes=(near, *moved.nodes[1:]))) not in (usual, other)
+    # The lab and the real monitor run beside each other.
+    assert subnet(cluster, emulated=True) != usual
+
+
+def test_a_subnet_that_was_named_once_is_kept(tmp_path: Path) -> None:
+    cluster = load(ROOT / "examples" / "guide.yaml")
+    named = settings.subnet([cluster], tmp_path, {"SMOLMON_SUBNET": "10.1.2.0/24"})
+    assert named == "10.1.2.0/24"
+    engine = Engine(("docker", "compose"), 1234)
+    settings.write(tmp_path, engine, settings.ports(tmp_path, {}), named)
+    assert settings.subnet([cluster], tmp_path, {}) == named
+    other = settings.SUBNETS[1]
+    assert settings.subnet([cluster], tmp_path, {"SMOLMON_SUBNET": other}) == other
+    with pytest.raises(ComposeError, match=r"SMOLMON_SUBNET: '10.1.2.3/24' is not a subnet such"):
+        settings.subnet([cluster], tmp_path, {"SMOLMON_SUBNET": "10.1.2.3/24"})

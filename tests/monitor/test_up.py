@@ -19,6 +19,7 @@ import pytest
 from smolmon.compose import ready
 from smolmon.compose.engine import ComposeError
 from tests.alerts.scenarios import ROOT
+from tests.programs import program
 
 EXAMPLE = ROOT / "examples" / "guide.yaml"
 DOCKER = """#!/bin/sh
@@ -26,8 +27,11 @@ echo "$@" >>"$LOG"
 case "$*" in
 "info "*) echo "[name=seccomp,profile=default]"; exit 0 ;;
 "compose version --short") echo "${VERSION:-2.40.3}" ;;
-*" ps --services --status running") cat "$RUNNING" 2>/dev/null ;;
-*" up --detach "*) echo " Container smolmon-x-1  Started" >&2; exit "${FAIL:-0}" ;;
+"ps --quiet --filter=status=running --filter=label=com.docker.compose.project=$PROJECT "*)
+    for last; do :; done
+    grep -qx "${last##*=}" "$RUNNING" 2>/dev/null || exit 0
+    echo "id${ANEW:+-$(grep -c " up --detach " "$LOG")}" ;;
+*" up --detach "*) echo " ${SAID:-Container smolmon-x-1  Started}" >&2; exit "${FAIL:-0}" ;;
 esac
 """
 PORTS = ("PROMETHEUS", "ALERTMANAGER", "GRAFANA", "LONG_TERM")
@@ -61,12 +65,13 @@ def engine(folder: Path, text: str = DOCKER, name: str = "docker") -> None:
 
 def smolmon(folder: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (folder / "bin").mkdir(exist_ok=True)
-    for tool in ("cat", "sh"):  # all that the stand-ins need, and no engine of this machine
+    for tool in ("cat", "grep", "sh"):  # all that the stand-ins need, and no engine of this machine
         link = folder / "bin" / tool
         if not link.exists():
             link.symlink_to(f"/bin/{tool}")
     path = {"PATH": str(folder / "bin"), "LOG": str(folder / "log")}
     kept = {"SMOLMON_CONFIG": os.environ["SMOLMON_CONFIG"], "RUNNING": str(folder / "running")}
+    kept["PROJECT"] = "smolmon-lab" if "--lab" in args else "smolmon"
     return subprocess.run(
         [sys.executable, "-m", "smolmon", *args],
         cwd=folder,
@@ -96,12 +101,63 @@ def test_it_renders_starts_waits_and_says_where(tmp_path: Path, answering: int) 
     assert asked[-1].endswith("kill --signal HUP prometheus alertmanager")
     config = (tmp_path / "monitor/prometheus/prometheus.yml").read_text()
     assert "alertmanager:9093" in config
+    # A container does not reach this machine's loopback, so nothing is sent there.
+    receivers = (tmp_path / "monitor/alertmanager/alertmanager.yml").read_text()
+    assert "127.0.0.1" not in receivers
+    assert "note: nobody is told of alerts" in done.stdout
+    command = [program("amtool"), "check-config", "monitor/alertmanager/alertmanager.yml"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
 
     done = smolmon(tmp_path, "down")
     assert done.returncode == 0, done.stderr
     asked = (tmp_path / "log").read_text().splitlines()
     assert asked[-1].endswith("down --remove-orphans")
     assert "--volumes" not in asked[-1]
+
+
+def test_what_was_made_anew_is_not_told_to_read_again(tmp_path: Path, answering: int) -> None:
+    """It has read its files, and a signal before it listens to any ends it."""
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    ports = {f"SMOLMON_{name}_PORT": str(answering) for name in PORTS}
+    assert up(tmp_path, ANEW="1", **ports).returncode == 0
+    assert " kill " not in (tmp_path / "log").read_text()
+
+
+def test_a_monitor_at_other_ports_of_this_machine_is_the_one_in_containers(
+    tmp_path: Path, answering: int
+) -> None:
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    port = str(answering)
+    (tmp_path / "c.yaml").write_text(
+        f"{EXAMPLE.read_text()}\nmonitor:\n  prometheus: http://127.0.0.1:{port}\n"
+        f"  alertmanager: http://localhost:{port}\n"
+    )
+    ports = {f"SMOLMON_{name}_PORT": port for name in PORTS}
+    done = smolmon(tmp_path, "up", "-c", "c.yaml", **ports)
+    assert done.returncode == 0, done.stderr
+    assert "starting prometheus, alertmanager, grafana" in done.stdout
+    config = (tmp_path / "monitor/prometheus/prometheus.yml").read_text()
+    assert port not in config
+    assert "127.0.0.1:9090" in config  # where it sees itself
+    assert "alertmanager:9093" in config
+    source = tmp_path / "monitor/grafana/provisioning/datasources/smolmon.yml"
+    assert "http://prometheus:9090" in source.read_text()
+
+
+def test_clusters_that_disagree_are_told_of(tmp_path: Path) -> None:
+    engine(tmp_path)
+    named = []
+    for name in ("attic", "cellar"):
+        text = EXAMPLE.read_text().replace("cluster: guide", f"cluster: {name}")
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(f"{text}\nnotify:\n  local: http://127.0.0.1:1/{name}\n")
+        named += ["-c", file.name]
+    done = smolmon(tmp_path, "up", *named)
+    assert done.returncode == 2
+    assert "attic, cellar: their `notify` sections differ" in done.stderr
+    assert not (tmp_path / "monitor").exists()
 
 
 def test_a_long_term_store_gets_every_sample(tmp_path: Path, answering: int) -> None:
@@ -158,7 +214,71 @@ def test_what_does_not_stay_up_is_not_waited_for() -> None:
         port = silent.getsockname()[1]
     wait = ("prometheus",), {"prometheus": port}
     with pytest.raises(ComposeError, match="prometheus does not stay up; see why: logs prometheus"):
-        ready.wait(*wait, lambda _: None, lambda: ["prometheus"], "logs")
+        ready.wait(*wait, lambda _: None, list, "logs")
+
+
+PODMAN = """#!/bin/sh
+case "$*" in
+"ps "*) echo a-container ;;
+*" up --detach "*)
+    echo "Cannot connect to the Docker daemon at unix:///run/podman/podman.sock." >&2
+    echo "Error: executing /usr/libexec/docker/cli-plugins/docker-compose up: exit status 1" >&2
+    exit 1 ;;
+esac
+"""
+
+
+def test_podman_that_has_docker_compose_needs_its_socket(tmp_path: Path) -> None:
+    """These are Podman 5.4's own words."""
+    engine(tmp_path, PODMAN, "podman")
+    done = up(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("podman compose: podman runs docker-compose, which needs its")
+    assert done.stderr.endswith("enable --now podman.socket\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("exit 125", "podman has no compose; needs Podman 4.7 or newer, and podman-compose 1.2"),
+        ("echo podman-compose version 1.0.6", "podman-compose is version 1.0; needs 1.2 or newer"),
+    ],
+)
+def test_a_podman_that_is_too_old_is_told(tmp_path: Path, answer: str, message: str) -> None:
+    engine(tmp_path, f'#!/bin/sh\ncase "$*" in "compose version") {answer} ;; esac\n', "podman")
+    done = up(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_taken_subnet_is_told_with_the_way_out(tmp_path: Path, answering: int) -> None:
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    said = "failed to create network smolmon_monitor: Pool overlaps with other one"
+    done = up(tmp_path, FAIL="1", SAID=said)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"docker compose: {said}; 10.213.97.0/24 is another network's here: choose one that is "
+        "free, SMOLMON_SUBNET=10.1.2.0/24 smolmon up\n"
+    )
+
+
+def test_a_lab_that_ended_is_not_waited_for(tmp_path: Path, answering: int) -> None:
+    """It is not started again; fifteen minutes would go by."""
+    engine(tmp_path)
+    with socket.socket() as unused:  # kept from others, who do not share it
+        unused.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        unused.bind(("127.0.0.1", 0))
+        port = str(unused.getsockname()[1])
+        (tmp_path / "running").write_text("grafana\n")
+        ports = {"SMOLMON_GRAFANA_PORT": str(answering), "SMOLMON_LAB_PROMETHEUS_PORT": port}
+        done = up(tmp_path, "--lab", **ports)
+    assert done.returncode == 1
+    logs = "docker compose --project-name smolmon-lab logs"
+    assert f"watch it: {logs} --follow lab\n" in done.stdout
+    assert done.stderr == f"lab does not stay up; see why: {logs} lab\n"
 
 
 def test_a_password_that_no_container_could_read_is_told_first(tmp_path: Path) -> None:

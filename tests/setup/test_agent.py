@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import io
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -86,6 +88,34 @@ def test_without_an_exporter_it_is_one_line(tmp_path):
     with pytest.raises(agent.AgentError, match="install smolmon again") as error:
         agent.build(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_dependency_that_an_old_pip_has_built_will_do(built, tmp_path):
+    """Debian 12's pip runs iperf3's setup.py, and its list then has files that are nowhere."""
+    (module,) = importlib.util.find_spec("iperf3").submodule_search_locations
+    shutil.copytree(module, tmp_path / "iperf3")
+    listed = tmp_path / "iperf3-0.1.11.egg-info"
+    listed.mkdir()
+    (listed / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: iperf3\nVersion: 0.1.11\n")
+    (listed / "SOURCES.txt").write_text("LICENSE\nsetup.py\niperf3/__init__.py\niperf3/iperf3.py\n")
+    script = "import sys; from smolmon.setup import agent; sys.stdout.buffer.write(agent.build())"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        check=True,
+    )
+    licences = {name for name in names(built) if name.startswith("iperf3-")}
+    assert set(names(done.stdout)) == set(names(built)) - licences
+
+    shutil.rmtree(tmp_path / "iperf3")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr.endswith(b"AgentError: iperf3 is not whole here; install smolmon again\n")
 
 
 def test_a_missing_dependency_is_one_line(monkeypatch):

@@ -389,6 +389,15 @@ def test_one_address_is_one_machine() -> None:
     assert "MacMini_1 is called mini1 here" in draft.remarks
 
 
+def test_an_address_that_two_machines_have_is_left_to_the_first() -> None:
+    nodes = "{alias: mini1, ip: 10.10.1.1}, {alias: mini2, ip: 10.10.0.1}, {alias: mini1, ip: %s}"
+    draft = made(f"nodes: [{nodes % '10.10.0.1'}]")
+    cluster = parse(text_of(draft))
+    assert str(cluster.address("mini2", "edge0")) == "10.10.0.1"
+    told = [todo.text for todo in draft.todo if todo.key == "nodes"]
+    assert "10.10.0.1 is mini2's and mini1's in the files; left to mini2" in told
+
+
 def test_an_address_outside_the_plan_is_a_wifi_address() -> None:
     draft = made("{server: mini1, workers: [{hostname: mini2, ip: 192.168.7.9}]}", NODES)
     cluster = parse(text_of(draft))
@@ -426,6 +435,24 @@ def test_a_flat_network_is_one_switch() -> None:
 def test_the_fields_of_the_inner_block() -> None:
     inner = "syncPS: {host_ip: {mini1: 10.10.0.1}}\nport: 7\nserver: mini1\n"
     assert made(inner).cluster.server == Server("mini1", 7, "fabric")
+
+
+def test_workers_that_are_bare_names_as_files_before_february_2026_have() -> None:
+    old = "{server: mini1, host_ip: {mini1: 10.10.0.1, pi5: 192.168.50.1}, workers: %s}"
+    for workers in ("[macbook, mini2, pi5]", "{regular: [macbook, mini2, pi5], tablets: [slate]}"):
+        cluster = parse(text_of(made(old % workers)))
+        assert [n.name for n in cluster.nodes] == ["mini1", "macbook", "mini2", "pi5"]
+        # A number in a name is an address that no other machine gets.
+        assert str(cluster.address("mini2", "fabric")) == "10.10.0.2"
+        assert cluster.segment("edge50").member("pi5")
+
+
+def test_machines_behind_no_mac_share_the_link_of_their_server() -> None:
+    ways = "{jetson: 10.10.1.1, jetson2: 10.10.1.2, jetson3: 10.10.1.3}"
+    workers = "[{hostname: jetson2}, {hostname: jetson3}]"
+    cluster = parse(text_of(made(f"{{server: jetson, host_ip: {ways}, workers: {workers}}}")))
+    (segment,) = cluster.segments
+    assert [str(m.address) for m in segment.members] == ["10.10.1.1", "10.10.1.2", "10.10.1.3"]
 
 
 HOSTILE = [

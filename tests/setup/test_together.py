@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 
@@ -112,3 +113,12 @@ def test_what_is_ignored_from_outside_stays_ignored():
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_child_that_ended_as_it_was_killed_is_not_told_of(caplog):
+    async def work() -> None:
+        for words in ("Unknown child process pid %d, will report returncode 255", "Pipe %d broke"):
+            logging.getLogger("asyncio").warning(words, 7)
+
+    run(work())
+    assert caplog.messages == ["Pipe 7 broke"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from smolmon.cluster import Cluster
@@ -375,6 +375,7 @@ def test_whatever_was_lost_is_made_again_but_for_the_authority_s_key(left, tmp_p
 
 
 @given(st.sampled_from(FILES), st.binary(max_size=300), st.integers(0, 700), st.booleans())
+@example("authority.crt", b"w", 45, False)  # a certificate of a version that there is not
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
