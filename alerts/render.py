@@ -130,11 +130,12 @@ def _dump(config: dict[str, Any]) -> str:
 
 
 def write(directory: Path, texts: dict[str, str]) -> list[Path]:
-    """Write `texts` below `directory`, each at once or not at all; return the files' paths.
+    """Write `texts` below `directory`; return the files' paths.
 
-    Rule files, and the keys and targets of clusters, of earlier runs that are not among `texts` are
-    removed. A YAML file that somebody
-    else wrote is neither replaced nor removed. Raises RenderError.
+    Each file is replaced in one step, and none before all are written beside them: a full disk
+    leaves what was there. Rule files, and the keys and targets of clusters, of earlier runs that
+    are not among `texts` are removed. A YAML file that somebody else wrote is neither replaced nor
+    removed. Raises RenderError.
     """
     paths = [directory / name for name in texts]
     try:
@@ -146,8 +147,7 @@ def write(directory: Path, texts: dict[str, str]) -> list[Path]:
                     f"{path}: belongs to another user, who is to keep it; render as root, or "
                     "remove it first"
                 )
-        for path, text in zip(paths, texts.values(), strict=True):
-            _replace(path, text)
+        _replace(dict(zip(paths, texts.values(), strict=True)))
         for path in (directory / RULES).glob("*.yml"):
             if path not in paths and _is_ours(path):
                 path.unlink()
@@ -174,19 +174,23 @@ def _is_ours(path: Path) -> bool:
         return file.read(len(HEADER)) == HEADER.encode()
 
 
-def _replace(path: Path, text: str) -> None:
-    """Give `path` its new text in one step: Prometheus may read it at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The name ends in no suffix that Prometheus' globs or file watch would take.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _replace(texts: Mapping[Path, str]) -> None:
+    """Give each path its new text in one step: Prometheus may read it at any moment."""
+    # The names end in no suffix that Prometheus' globs or file watch would take.
+    made = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
     try:
-        if path.suffix == KEY:
-            _write_private(path, temporary, text)
-        else:
-            temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        for path, temporary in made.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == KEY:
+                _write_private(path, temporary, texts[path])
+            else:
+                temporary.write_text(texts[path], encoding="utf-8")
+        for path, temporary in made.items():
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in made.values():
+            with suppress(NotADirectoryError):
+                temporary.unlink(missing_ok=True)
 
 
 def _write_private(path: Path, temporary: Path, text: str) -> None:

@@ -48,7 +48,7 @@ def down() -> bool:
     killed: set[int] = set()
     _wait("processes to end", lambda: _kill_all(killed))
     if lab is not None:
-        _unmount(lab)
+        _unmount(lab.root)
     for name in machines.networks().values():
         subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
     for stale in NETNS.glob(namespace("*")):
@@ -57,6 +57,7 @@ def down() -> bool:
     for lock in locks:
         lock.unlink(missing_ok=True)
     for folder in NSPAWN.glob(f"*/{namespace('*')}"):
+        _unmount(folder)  # systemd 257 mounts a tmpfs below unix-export
         shutil.rmtree(folder, ignore_errors=True)
     for made in reversed(state.made if state else ()):
         _remove_empty(Path(made))
@@ -108,9 +109,11 @@ def _nspawn_locks(lab: place.Lab) -> list[Path]:
     return found
 
 
-def _unmount(lab: place.Lab) -> None:
+def _unmount(root: Path) -> None:
+    """Unmount what is mounted at `root` and below it."""
+
     def gone() -> bool:
-        below = [w for w, _, _ in place.mounts() if w == lab.root or w.is_relative_to(lab.root)]
+        below = [where for where, _, _ in place.mounts() if where.is_relative_to(root)]
         for where in reversed(below):
             subprocess.run(["umount", str(where)], capture_output=True, check=False)
         return not below
@@ -119,7 +122,7 @@ def _unmount(lab: place.Lab) -> None:
         _wait("file systems to be let go", gone, patience=1.0)
     except LabError:
         # Somebody sits in there, in a shell perhaps: it goes when they leave.
-        subprocess.run(["umount", "-R", "-l", str(lab.root)], check=False, capture_output=True)
+        subprocess.run(["umount", "-R", "-l", str(root)], check=False, capture_output=True)
 
 
 def _remove_empty(folder: Path) -> None:

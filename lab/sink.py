@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -46,8 +47,13 @@ def server(
             except (ValueError, AttributeError, TypeError):
                 self.send_error(400, "not a notification of Alertmanager")
                 return
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write("".join(json.dumps(one) + "\n" for one in received))
+            try:
+                with file.open("a", encoding="utf-8") as stream:
+                    stream.write("".join(json.dumps(one) + "\n" for one in received))
+            except OSError as error:  # a full disk: Alertmanager tries again
+                sys.stderr.write(f"{file}: {error.strerror}; Alertmanager will send it again\n")
+                self.send_error(503, "cannot be kept")
+                return
             if tell:
                 for one in received:
                     tell(one)

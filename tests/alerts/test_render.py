@@ -302,10 +302,10 @@ def test_the_configuration_of_somebody_else_is_left_alone(tmp_path: Path) -> Non
     assert theirs.read_text() == "global: {}\n"
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_every_file_as_it_was(tmp_path: Path) -> None:
     smolmon_render(tmp_path)
     before = (tmp_path / "prometheus" / "prometheus.yml").read_bytes()
-    texts = {"prometheus/prometheus.yml": HEADER + "\udc80"}  # cannot be encoded
+    texts = {"prometheus/prometheus.yml": HEADER, "last.yml": HEADER + "\udc80"}  # not encodable
     with pytest.raises(UnicodeEncodeError):
         write(tmp_path, texts)
     assert (tmp_path / "prometheus" / "prometheus.yml").read_bytes() == before

@@ -93,6 +93,14 @@ def test_an_end_in_the_middle_leaves_nothing(sign: signal.Signals) -> None:
     assert state() == before
 
 
+def test_down_unmounts_what_a_newer_nspawn_leaves() -> None:
+    left = Path("/run/systemd/nspawn/unix-export/smolmon-mini1")
+    left.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "smolmon-left", str(left)], check=True)
+    smolmon("lab", "down")
+    assert not left.exists()
+
+
 def test_bare_machines_answer_over_ssh_and_know_nothing_of_the_cluster() -> None:
     smolmon("lab", "up", "--bare", "--cluster", GUIDE)
     seen = smolmon("lab", "exec", "controller", "--", "ssh", "pi@192.168.1.14", "sudo hostname")

@@ -65,6 +65,25 @@ def test_the_sink_keeps_what_is_posted_and_refuses_the_rest(tmp_path: Path, port
     assert [one["alert"] for one in sink.read(file)] == ["SmolmonForwardingDisabled"]
 
 
+def test_what_cannot_be_kept_is_to_be_sent_again(
+    tmp_path: Path, port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "notifications.jsonl"
+    file.symlink_to("/dev/full")
+    server = sink.server(port, file)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("POST", "/", json.dumps({"alerts": [ALERT]}))
+        assert connection.getresponse().status == 503
+        connection.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    said = f"{file}: No space left on device; Alertmanager will send it again\n"
+    assert capfd.readouterr().err == said
+
+
 def test_nothing_was_sent_where_there_is_no_file(tmp_path: Path) -> None:
     assert sink.read(tmp_path / "none") == []
 
