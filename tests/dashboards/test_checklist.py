@@ -95,3 +95,37 @@ def test_loss_is_judged_from_enough_requests(
 ) -> None:
     wanted = [{"labels": '{cluster="guide",node="pi4",target="mini1"}', "value": 0}]
     promtool(LOSSY, check("Packet loss").holds, at, wanted if fails else [])
+
+
+# What no emulated node can have.
+NODE = 'cluster="guide",node="pi4"'
+ERRORS = {
+    f'smolmon_network_receive_errors_total{{{NODE},device="eth0"}}': "0x20 1+1x40",
+    f'smolmon_network_transmit_errors_total{{{NODE},device="eth0"}}': "0x60",
+}
+AHEAD = {
+    f'smolmon_collector_last_success_timestamp_seconds{{{NODE},collector="ping"}}': "60+10x60",
+    f"smolmon_clock_steps_total{{{NODE}}}": "0x60",
+}
+STEPPED = {
+    f'smolmon_collector_last_success_timestamp_seconds{{{NODE},collector="ping"}}': "0+10x60",
+    f"smolmon_clock_steps_total{{{NODE}}}": "0x20 1+1x40",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "series", "target"),
+    [
+        ("Interfaces see no errors", ERRORS, ',target="eth0"'),
+        ("Clocks are right", AHEAD, ""),
+        ("Clocks are right", STEPPED, ""),
+    ],
+)
+@pytest.mark.parametrize("at", ["1m", "8m"])
+def test_a_row_that_the_emulated_cluster_cannot_make_fail(
+    promtool: Callable[..., None], name: str, series: dict[str, str], target: str, at: str
+) -> None:
+    row = f"max by (node, target) ({state(check(name))})"
+    holds = series is not AHEAD and at == "1m"
+    labels, value = ('{node="all"}', 2) if holds else (f'{{node="pi4"{target}}}', 0)
+    promtool(series, row, at, [{"labels": labels, "value": value}])
