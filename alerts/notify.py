@@ -22,8 +22,6 @@ from smolmon.cluster.notify import Heartbeat, Notify, Severity
 MIN_WAIT = 1.0
 # By then every node that suffers has been scraped, and so has the one that is the cause.
 SYMPTOM_WAIT_SCRAPES = 3
-# Seconds, whatever the speed: both sides of a broken isolation look each five seconds.
-ISOLATION_WAIT = 7.0
 # What is told of once for all nodes that see it.
 TOGETHER = 'class=~"symptom|performance"'
 ISOLATION = 'alertname="SmolmonIsolationBroken"'
@@ -61,8 +59,8 @@ def alertmanager(
             "routes": [
                 *([_watchdog(notify.heartbeat, speed)] if notify.heartbeat else []),
                 {"receiver": NULL, "matchers": ['severity="none"']},
-                _together(TOGETHER, notify, speed, 0.0),
-                _together(ISOLATION, notify, speed, ISOLATION_WAIT),
+                _together(TOGETHER, notify, speed),
+                _together(ISOLATION, notify, speed),
                 *_told(notify, speed),
             ],
         },
@@ -72,11 +70,11 @@ def alertmanager(
     }
 
 
-def _together(matcher: str, notify: Notify, speed: float, at_least: float) -> dict[str, Any]:
+def _together(matcher: str, notify: Notify, speed: float) -> dict[str, Any]:
     return {
         "matchers": [matcher],
         "group_by": ["cluster", "alertname", TEST_LABEL],
-        "group_wait": duration(max(SYMPTOM_WAIT_SCRAPES * interval(speed), at_least)),
+        "group_wait": duration(SYMPTOM_WAIT_SCRAPES * interval(speed)),
         "routes": _told(notify, speed),
     }
 

@@ -110,9 +110,12 @@ def _wrong_neighbours(world: World) -> Iterator[dict[str, str]]:
 
 
 def isolation(world: World) -> Iterator[Hit]:
-    """Answers from segments that must not be reached."""
-    for labels in world.where("smolmon_check_state", 1, check="isolation", state="fail"):
-        yield "SmolmonIsolationBroken", {n: labels[n] for n in ("node", "target", "link")}
+    """Answers from segments that must not be reached; of either side, they count for both."""
+    broken = world.keys("smolmon_check_state", 1, "node", "target", check="isolation", state="fail")
+    for labels in world.where("smolmon_check_state", check="isolation", state="fail"):
+        pair = key(labels, "node", "target")
+        if {pair, pair[::-1]} & broken:
+            yield "SmolmonIsolationBroken", {n: labels[n] for n in ("node", "target", "link")}
 
 
 def links(world: World) -> Iterator[Hit]:
