@@ -21,9 +21,11 @@ from smolmon.lab.plan import CONTROLLER
 
 T = TypeVar("T")
 
-# Seconds, and at speed 1 as many more; nothing takes as long. What loses packets does so within two
-# minutes at any speed, and is over as long after.
+# Seconds, whatever the speed, and those that the speed divides; nothing takes as long. What loses
+# packets does so within two minutes at any speed, and is over as long after; files may differ for
+# ten minutes of real time.
 PATIENCE = 180.0
+RULES_PATIENCE = 900.0
 # Seconds: who used an address that has gone asks anew when the kernel's own time is up (15 to 45 s
 # until an entry is stale, then 8 s).
 FIX_PATIENCE = 60.0
@@ -162,7 +164,7 @@ def permitted(cluster: Cluster, broken: Sequence[tuple[str, str]]) -> frozenset[
 def attempt(lab: Lab, broken: Sequence[tuple[str, str]], *, run_fix: bool = True) -> Trial:
     """Break a healthy lab, watch, repair it as the notifications say, heal it, watch."""
     cluster, watcher, speed = lab.cluster(), Watcher(lab), lab.state().speed
-    patience = PATIENCE / speed
+    patience = RULES_PATIENCE / speed
     wanted = expected(cluster, broken)
     until("silence before the fault", watcher.quiet, PATIENCE + patience)
     before = len(watcher.sent())
