@@ -235,6 +235,7 @@ def by_hand(node: str, *command: str) -> None:
     subprocess.run(["ip", "netns", "exec", f"smolmon-{node}", *command], check=True)
 
 
+@LONG  # of the guide's cluster, test_fault_matrix.py runs every repair
 def test_the_repair_runs_as_it_is_printed(lab: Lab, cluster: Cluster) -> None:
     repairable = [f for f in faults_of(cluster) if f != "server-unreachable"]
     for fault in repairable:
