@@ -187,34 +187,33 @@ def _switch_on(cluster: Cluster, node: str, record: Record) -> None:
 # -- a port is switched off ---------------------------------------------------------------------
 
 
-def _home_port(cluster: Cluster, node: str) -> Record:
-    name = device(cluster, node, home_of(cluster, node))
-    return {"device": name, "routes": routes(node, name)}
-
-
-def _edge_port(cluster: Cluster, node: str) -> Record:
-    name = device(cluster, node, _edge_of(cluster, node))
-    return {"device": name, "routes": routes(node, name)}
-
-
 def _port_off(cluster: Cluster, node: str, record: Record) -> None:
     ip(node, "link", "set", "dev", record["device"], "down")
 
 
 def _port_on(cluster: Cluster, node: str, record: Record) -> None:
     ip(node, "link", "set", "dev", record["device"], "up")
-    restore_routes(node, record["routes"])
+    # NetworkManager may have taken the address away with the port, and routes are from it.
+    _address_back(cluster, node, record)
 
 
 # -- addresses ----------------------------------------------------------------------------------
 
 
 def _address(cluster: Cluster, node: str) -> Record:
-    home = home_of(cluster, node)
-    name = device(cluster, node, home)
+    return _configured(cluster, node, home_of(cluster, node))
+
+
+def _edge_address(cluster: Cluster, node: str) -> Record:
+    return _configured(cluster, node, _edge_of(cluster, node))
+
+
+def _configured(cluster: Cluster, node: str, segment: Segment) -> Record:
+    """What a node's port on a segment has now, and should have."""
+    name = device(cluster, node, segment)
     return {
         "device": name,
-        "address": f"{cluster.address(node, home.name)}/{home.subnet.prefixlen}",
+        "address": f"{cluster.address(node, segment.name)}/{segment.subnet.prefixlen}",
         "routes": routes(node, name),
     }
 
@@ -342,7 +341,7 @@ FAULTS = (
         "a node has switched off its port towards the server",
         "SmolmonInterfaceDisabled",
         _on_cables,
-        _home_port,
+        _address,
         _port_off,
         _port_on,
     ),
@@ -351,7 +350,7 @@ FAULTS = (
         "a gateway has switched off its port towards its workers",
         "SmolmonInterfaceDisabled",
         derive.gateways,
-        _edge_port,
+        _edge_address,
         _port_off,
         _port_on,
     ),
