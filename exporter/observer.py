@@ -133,7 +133,7 @@ class Observer:
             yield self.checks.run()
         yield from self._network.loops()
         if self._bandwidth:
-            yield self._bandwidth.run()
+            yield from self._bandwidth.loops()
 
     async def _device_of(self, segment: str) -> str:
         d = self.declaration

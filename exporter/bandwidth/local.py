@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Executor
 from typing import TypeVar
 
@@ -78,6 +78,18 @@ class Local:
                 return Failed.LINK_DOWN, f"{interface.name} went down"
             before = now
             await asyncio.sleep(DURING)
+
+    async def training(self) -> AsyncIterator[bool]:
+        """Whether training runs, at every look but the first: it counts if it was there twice.
+
+        Raises OSError, NotAvailableError.
+        """
+        before = await self._ask(self._training)
+        while True:
+            await asyncio.sleep(DURING)
+            now = await self._ask(self._training)
+            yield bool(now & before)
+            before = now
 
     async def carried(self, link: str, role: Role) -> int:
         """The bytes that the interface on `link` has sent or received; 0 where that is unknown."""

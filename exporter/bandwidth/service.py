@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
+from typing import Any
 
 from prometheus_client.metrics_core import Metric
 
 from smolmon.cluster import Cluster
-from smolmon.exporter.bandwidth import collect
+from smolmon.exporter.bandwidth import collect, consent
 from smolmon.exporter.bandwidth.local import Local
 from smolmon.exporter.bandwidth.runner import Runner
 from smolmon.exporter.system import System
@@ -31,11 +32,15 @@ class Bandwidth:
     ) -> None:
         self._place = (cluster, node)
         self._system = system
-        self.runner = Runner(cluster, node, Local(cluster, node, system, worker, own_ports))
+        self._local = Local(cluster, node, system, worker, own_ports)
+        self.runner = Runner(cluster, node, self._local)
 
-    async def run(self) -> None:
-        """Keep the timetable until cancelled."""
-        await self.runner.run()
+    def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on until it is cancelled."""
+        cluster, node = self._place
+        yield self.runner.run()
+        if node == cluster.server.node:
+            yield consent.keep(cluster, self._local)
 
     def collectors(self) -> dict[str, Collect]:
         """What to run for a scrape, in the thread of the system. Call it on the event loop."""

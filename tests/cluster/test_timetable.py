@@ -261,7 +261,7 @@ class TestTheSection:
     @pytest.mark.parametrize(
         ("line", "words"),
         [
-            ("{period: 100s}", "too short for all tests; make it at least 120s"),
+            ("{period: 100s}", "too short for all tests; make it at least 130s"),
             ("{period: 25h}", "out of range"),
             ("{duration: 0s}", "out of range"),
             ("{duration: 61s}", "whole seconds"),

@@ -192,8 +192,8 @@ class Bench:
         local = Local(self.cluster, node, system, ThreadPoolExecutor(1))
         self.runner = Runner(self.cluster, node, local, self.measure, self.clock)
         self.runner.available = True
-        monkeypatch.setattr("smolmon.exporter.bandwidth.runner.asyncio", self)
-        self.CancelledError, self.Event = asyncio.CancelledError, asyncio.Event
+        monkeypatch.setattr("smolmon.exporter.bandwidth.due.asyncio", self)
+        self.Event = asyncio.Event
 
     async def sleep(self, seconds: float) -> None:
         self.clock.now += seconds + self.asleep
