@@ -20,6 +20,8 @@ from smolmon.cluster.timetable import declared_tests
 from smolmon.commands.rates import rate
 
 TIMEOUT = 10.0  # seconds
+REMEDY = "name Prometheus with --prometheus URL"
+ASK = "it must hold Prometheus' answer to what `smolmon bandwidth baseline --query` prints"
 
 
 class FiguresError(Exception):
@@ -102,19 +104,20 @@ def _ask(url: str, promql: str) -> Any:  # noqa: ANN401
         with urllib.request.urlopen(address, timeout=TIMEOUT) as response:  # noqa: S310 - see above
             return json.load(response)
     except urllib.error.HTTPError as error:
-        raise FiguresError(f"{url}: HTTP {error.code}; is this Prometheus?") from None
+        raise FiguresError(f"{url}: HTTP {error.code}: no Prometheus; {REMEDY}") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", None) or error
-        raise FiguresError(f"{url}: {why}; name Prometheus with --prometheus URL") from None
+        words = getattr(why, "strerror", None) or why  # without the number
+        raise FiguresError(f"{url}: {words}; {REMEDY}") from None
 
 
 def _read(file: str) -> Any:  # noqa: ANN401
     try:
         return json.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise FiguresError(f"{file}: {error.strerror}") from None
+        raise FiguresError(f"{file}: {error.strerror}; {ASK}") from None
     except ValueError:
-        raise FiguresError(f"{file}: not JSON") from None
+        raise FiguresError(f"{file}: not JSON; {ASK}") from None
 
 
 def _replace(path: Path, text: str) -> None:
