@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -167,6 +168,42 @@ class TestAReport:
 )
 def test_trouble_has_a_reason(trouble, role, reason):
     assert reason_of(trouble, role) is reason
+
+
+class TestTheLibrary:
+    """Where it is looked for, by a real child that is told other places than ours."""
+
+    def check(self, *places) -> Trouble | None:
+        code = (
+            "from smolmon.exporter.bandwidth import child\n"
+            f"child.LIBRARIES = {tuple(map(str, places))!r}\n"
+            "child.main()"
+        )
+        job = Job(Role.CHECK, lifetime=30.0)
+        return asyncio.run(caged(job, [sys.executable, "-c", code]))
+
+    def test_is_found_by_its_path_where_the_loader_does_not_look(self):
+        """As Homebrew's, for a service without any environment."""
+        found = next(Path("/usr/lib").glob("*/libiperf.so.0"), None)
+        if found is None:
+            pytest.skip("needs libiperf (Debian: libiperf0)")
+        assert self.check("libnone.so.0", "/nowhere/libiperf.dylib", found) is None
+
+    def test_that_is_nowhere_is_said_with_all_places(self):
+        trouble = self.check("libnone.so.0", "/nowhere/libiperf.dylib")
+        assert trouble.library
+        assert trouble.text == (
+            "there is no libiperf (looked for libnone.so.0, /nowhere/libiperf.dylib)"
+        )
+
+    def test_that_cannot_be_loaded_is_not_called_absent(self, tmp_path):
+        """As one made for another processor."""
+        broken = tmp_path / "libiperf.dylib"
+        broken.write_text("no library")
+        trouble = self.check("libnone.so.0", broken)
+        assert trouble.library
+        assert trouble.text.startswith(f"{broken} cannot be loaded: {broken}: ")
+        assert len(trouble.text.splitlines()) == 1
 
 
 class Clock:
