@@ -369,6 +369,23 @@ class TestAccounts:
         clock.now += 86400
         assert accounts.spent == 0
 
+    def test_every_reason_is_counted_apart(self):
+        """A test that was skipped since training ran is not one that was ended when it began."""
+        bandwidth = observed(guide(), "pi5", FakeSystem())
+        mine = bandwidth.runner.mine[0]
+        kinds = {"skipped": Skipped, "aborted": Aborted, "failed": Failed}
+        number = 0
+        expected = {}
+        for name, kind in kinds.items():
+            for reason in kind:
+                number += 1
+                expected[f"tests_{name}_total", reason.value] = number
+                for _ in range(number):
+                    bandwidth.runner.accounts.add(mine, Outcome(reason=reason))
+        seen = samples(collect.results(bandwidth.runner, guide()))
+        names = {name for name, _ in expected}
+        assert {key: n for key, n in seen.items() if key[0] in names} == expected
+
     def test_every_reason_counts_as_one_result(self):
         for kind, result in (
             (Skipped, Result.SKIPPED),
@@ -379,7 +396,7 @@ class TestAccounts:
 
 
 def observed(cluster: Cluster, node: str, system: FakeSystem) -> Bandwidth:
-    return Bandwidth(cluster, node, system, ThreadPoolExecutor(1), frozenset)
+    return Bandwidth(cluster, node, system, system, frozenset)
 
 
 def samples(metrics) -> dict:
