@@ -4,7 +4,8 @@ A test in which that node takes no part may cross a segment that training crosse
 its sender asks first: it connects to the address and port at which the node receives tests of its
 own in other slots, so that no more is ever open there. While the slot lasts the node says one byte
 at every look that it takes: GO, or BUSY while anybody trains. The connection stays until the test
-is over, and BUSY ends it. Where nobody answers, both ends go by what they see themselves.
+is over, and BUSY ends it. Where the node can be reached but does not say, there is no test; where
+it cannot, both ends go by what they see themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from smolmon.cluster import Cluster, derive
 from smolmon.cluster.timetable import Test, timetable
 from smolmon.exporter.bandwidth.due import due
 from smolmon.exporter.bandwidth.local import Local
-from smolmon.exporter.bandwidth.outcome import Aborted
+from smolmon.exporter.bandwidth.outcome import Aborted, Skipped
 from smolmon.exporter.system import NotAvailableError
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,14 @@ def question(cluster: Cluster, test: Test) -> Question | None:
 
 
 class Leave:
-    """The first answer, and what is heard after it. Without a connection nothing ever is."""
+    """The first answer, and what is heard after it. Without a connection nothing ever is.
+
+    `refused` is why no test may start, None where it may.
+    """
 
     def __init__(
         self,
-        refused: bool = False,
+        refused: tuple[Skipped, str] | None = None,
         connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None,
     ) -> None:
         self.refused = refused
@@ -79,26 +83,37 @@ class Leave:
 
 async def ask(asked: Question, port: int) -> Leave:
     """Whether a test may start now. Takes ANSWER seconds at most, and never fails."""
+    until = time.monotonic() + ANSWER
     try:
-        return await asyncio.wait_for(_ask(asked, port), ANSWER)
-    except (OSError, EOFError, asyncio.TimeoutError) as error:
-        log.info(
-            "bandwidth: %s does not say whether training runs: %s",
-            *(asked.node, str(error) or "no answer"),
-        )
+        reader, writer = await asyncio.wait_for(_connected(asked, port), ANSWER)
+    except (OSError, asyncio.TimeoutError) as error:
+        why = str(error) or "no answer"
+        log.info("bandwidth: cannot ask %s whether training runs: %s", asked.node, why)
         return Leave()
-
-
-async def _ask(asked: Question, port: int) -> Leave:
-    reader, writer = await asyncio.open_connection(
-        str(asked.server), port, local_addr=(str(asked.own), 0)
-    )
     try:
-        first = await reader.readexactly(1)
+        first = await asyncio.wait_for(reader.readexactly(1), max(0.0, until - time.monotonic()))
+    except (OSError, EOFError, asyncio.TimeoutError):
+        unknown = Skipped.UNKNOWN, f"{asked.node} does not say whether training runs"
+        return Leave(unknown, (reader, writer))
     except BaseException:
         writer.close()
         raise
-    return Leave(first == BUSY, (reader, writer))
+    return Leave((Skipped.TRAINING, "training runs") if first == BUSY else None, (reader, writer))
+
+
+async def _connected(
+    asked: Question, port: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    last = time.monotonic() + ANSWER - 2 * AGAIN
+    while True:
+        try:
+            return await asyncio.open_connection(
+                str(asked.server), port, local_addr=(str(asked.own), 0)
+            )
+        except ConnectionRefusedError:
+            if time.monotonic() > last:
+                raise
+            await asyncio.sleep(AGAIN)  # it may not listen yet
 
 
 async def keep(cluster: Cluster, local: Local, now: Callable[[], float] = time.time) -> None:
@@ -116,8 +131,8 @@ async def keep(cluster: Cluster, local: Local, now: Callable[[], float] = time.t
                 {str(each.own) for each in found if each},
                 slot.end - now(),
             )
-        except (OSError, NotAvailableError) as error:
-            log.warning("bandwidth: cannot say whether training runs: %s", error)
+        except OSError as error:
+            log.warning("bandwidth: nobody can ask here whether training runs: %s", error)
 
 
 async def give(
@@ -141,6 +156,9 @@ async def give(
                 for writer in asking.values():
                     if not writer.is_closing():
                         writer.write(BUSY if training else GO)
+        except (OSError, NotAvailableError) as error:
+            log.warning("bandwidth: cannot tell others whether training runs: %s", error)
+            await asyncio.Event().wait()  # who is told nothing does not test
         finally:
             server.close()
 

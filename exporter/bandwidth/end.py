@@ -18,7 +18,7 @@ from smolmon.cluster import Bandwidth
 from smolmon.cluster.timetable import Test
 from smolmon.exporter.bandwidth.cage import caged
 from smolmon.exporter.bandwidth.consent import BUSY, Leave, Question, ask
-from smolmon.exporter.bandwidth.job import CONNECT_TIMEOUT, LONGEST, Job, Measurement, Role
+from smolmon.exporter.bandwidth.job import CONNECT_TIMEOUT, LONGEST, Answer, Job, Measurement, Role
 from smolmon.exporter.bandwidth.local import Local
 from smolmon.exporter.bandwidth.outcome import Aborted, Failed, Outcome, Skipped, reason_of
 
@@ -77,7 +77,7 @@ async def run(
     try:
         if leave.refused:
             await decline(turn, settings.port)
-            return Outcome(reason=Skipped.TRAINING, text="training runs")
+            return Outcome(reason=leave.refused[0], text=leave.refused[1])
         started()
         before = await local.carried(turn.link, turn.role)
         reasons = (local.reason_to_end(turn.link, force=force), leave.withdrawn())
@@ -133,6 +133,11 @@ async def _measured(
             task.cancel()
         # Until the child is gone; a further cancellation does not make that any faster.
         await asyncio.gather(*tasks, return_exceptions=True)
+    return _outcome(turn, answer, had_peer)
+
+
+def _outcome(turn: Turn, answer: Answer | None, had_peer: bool) -> Outcome:
+    """What the child's answer amounts to; `had_peer`: somebody had come to a server of ours."""
     if isinstance(answer, Measurement):
         if answer.peer not in ("", str(turn.test.source_address)):
             text = f"{answer.peer} came instead of {turn.peer}"
@@ -143,6 +148,8 @@ async def _measured(
     reason = reason_of(answer, turn.role)
     if reason is Failed.TIMEOUT and turn.role is Role.RECEIVE and not had_peer:
         return Outcome(reason=Failed.NO_CLIENT, text=f"{turn.peer} did not come")
+    if reason is Skipped.PEER_BUSY:  # libiperf has other words for it, which do not say so
+        return Outcome(reason=reason, text=f"{turn.peer} does not take part")
     return Outcome(reason=reason, text=answer.text)
 
 

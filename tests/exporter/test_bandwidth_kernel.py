@@ -342,9 +342,11 @@ class TestTraining:
         with training():
             receiver = start("mini1", sends=False, of=other if busy == "mini1" else blind)
             sent, got = run("pi5", of=other if busy == "pi5" else blind), receiver.result(30)
-        found = {"pi5": sent.reason, "mini1": got.reason}
-        assert found.pop(busy) is Skipped.TRAINING
-        assert list(found.values()) == [Skipped.PEER_BUSY]
+        found = {"pi5": sent, "mini1": got}
+        assert found.pop(busy).reason is Skipped.TRAINING
+        (told,) = found.values()
+        assert told.reason is Skipped.PEER_BUSY
+        assert told.text == f"{busy} does not take part"
         assert not flowing()
 
     def test_begins(self):
