@@ -124,7 +124,7 @@ async def _measured(
         return read_end(node, await runners[node].run(command(*start), timeout))
 
     async def work() -> Said:
-        if server in runners and server not in (test.source, test.target):
+        if test.consent and not force:
             answer = await asked(server, "training")
             if answer["reason"]:
                 return {server: answer}
