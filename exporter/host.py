@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 from prometheus_client import PROCESS_COLLECTOR
 from prometheus_client.metrics_core import Metric
 
@@ -31,7 +31,11 @@ class UnsupportedPlatformError(RuntimeError):
 
 @frozen
 class Host:
-    """What the exporter needs of an operating system."""
+    """What the exporter needs of an operating system.
+
+    `system` belongs to the thread that puts scrapes together. `another` makes one more, for a
+    thread that must not wait for those.
+    """
 
     open_echo: OpenEcho
     system: System
@@ -39,6 +43,9 @@ class Host:
     open_tracer: OpenTracer | None = None  # None: no unprivileged traceroute
     handshakes: Handshakes = PLAIN
     process: Callable[[], Iterable[Metric]] = PROCESS_COLLECTOR.collect
+    another: Callable[[], System] = field(
+        default=Factory(lambda self: lambda: self.system, takes_self=True)
+    )
 
 
 def this_host() -> Host:
@@ -49,13 +56,13 @@ def this_host() -> Host:
         from smolmon.exporter.tcp_linux import HANDSHAKES  # noqa: PLC0415
         from smolmon.exporter.trace_linux import LinuxTracer  # noqa: PLC0415
 
-        return Host(LinuxEcho, _system(), free_bind, LinuxTracer, HANDSHAKES)
+        return Host(LinuxEcho, _system(), free_bind, LinuxTracer, HANDSHAKES, another=_system)
     if sys.platform == "darwin":
         from smolmon.exporter.echo_macos import MacEcho  # noqa: PLC0415
         from smolmon.exporter.process_macos import Process  # noqa: PLC0415
         from smolmon.exporter.system_macos import free_bind as mac_free_bind  # noqa: PLC0415
 
-        return Host(MacEcho, _system(), mac_free_bind, process=Process())
+        return Host(MacEcho, _system(), mac_free_bind, process=Process(), another=_system)
     raise UnsupportedPlatformError(f"the exporter runs on Linux and macOS, not on {sys.platform}")
 
 

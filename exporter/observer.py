@@ -64,7 +64,9 @@ class Observer:
         self._network = Network(cluster, node, host, worker)
         self._bandwidth: Bandwidth | None = None
         if measuring:
-            self._bandwidth = Bandwidth(cluster, node, host.system, worker, self._network.own_ports)
+            self._bandwidth = Bandwidth(
+                *(cluster, node, host.system, host.another()), self._network.own_ports
+            )
         self._isolation = derive.isolation(cluster, node)
         self.checks = IsolationChecks(self._isolation, host.open_echo, self._device_of)
 
@@ -124,6 +126,8 @@ class Observer:
                     task.cancel()
                 await asyncio.wait(left, timeout=AGAIN)
             self.prober.close()
+            if self._bandwidth:
+                self._bandwidth.close()
 
     def _loops(self, interval: float) -> Iterator[Coroutine[Any, Any, object]]:
         """What goes on for ever."""
@@ -133,7 +137,7 @@ class Observer:
             yield self.checks.run()
         yield from self._network.loops()
         if self._bandwidth:
-            yield self._bandwidth.run()
+            yield from self._bandwidth.loops()
 
     async def _device_of(self, segment: str) -> str:
         d = self.declaration

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from smolmon.cli import cli
 from smolmon.cluster import load
 from smolmon.cluster.timetable import between, declared_tests, timetable
 from smolmon.commands import bandwidth_run
-from smolmon.commands.bandwidth_run import Ends, lines, read_end
+from smolmon.commands.bandwidth_run import lines, read_end
 from smolmon.commands.bandwidth_schedule import show
 from smolmon.commands.rates import rate
 from smolmon.setup.ssh import Result, SshError
@@ -93,7 +95,7 @@ def end(measurement=None, reason=None, text=""):
 
 class TestRun:
     def say(self, source, target):
-        return lines(between(guide(), "pi4", "mini1"), Ends(source, target))
+        return lines(guide(), between(guide(), "pi4", "mini1"), {"pi4": source, "mini1": target})
 
     def test_says_what_was_measured(self):
         assert self.say(end(GOOD), end(GOOD)) == [
@@ -109,11 +111,22 @@ class TestRun:
         assert busy[-1] == "  the processor of pi4 is the limit here, not the link"
         assert "limit" not in "".join(self.say(end({**GOOD, "cpu": 0.99}), end(GOOD)))
 
-    def test_blames_the_end_that_knows_why(self):
-        (line,) = self.say(
-            end(reason="peer_busy", text="busy"), end(reason="training", text="training runs")
-        )
-        assert line.endswith("not measured: mini1: training runs; wait, or use --force")
+    @pytest.mark.parametrize(
+        ("vague", "clear", "words"),
+        [
+            ("peer_busy", "training", "; wait, or use --force"),
+            ("timeout", "address", "; is 10.10.0.1 its address, and TCP port 9743 free?"),
+            ("connect_timeout", "link_down", "; `smolmon doctor` looks for a cause"),
+            ("peer_busy", "unavailable", "; install it: `sudo apt install libiperf0`, on macOS"),
+            ("no_client", "connect_timeout", "; does a firewall on mini1 let TCP port 9743 in?"),
+            ("refused", "something new", "; `smolmon doctor` looks for a cause"),
+        ],
+    )
+    def test_blames_the_end_that_knows_why_and_says_what_to_do(self, vague, clear, words):
+        ends = end(reason=vague, text="of no help"), end(reason=clear, text="it is so")
+        for (line,) in (self.say(*ends), self.say(*ends[::-1])):
+            assert "of no help" not in line
+            assert f": it is so{words}" in line
 
     @pytest.mark.parametrize(
         ("result", "words"),
@@ -130,35 +143,6 @@ class TestRun:
             read_end("pi4", result)
         assert words in str(error.value)
         assert len(str(error.value).splitlines()) == 1
-
-    def test_both_ends_are_told_the_same(self, monkeypatch, capsys):
-        told = {}
-
-        class Node:
-            def __init__(self, name):
-                self.name = name
-
-            async def run(self, script, timeout=30.0, *, fresh=False):
-                told[self.name] = script
-                await asyncio.sleep(0)
-                return Result(0, json.dumps(end(GOOD)), "")
-
-        class Connections:
-            def __enter__(self):
-                return {"pi4": Node("pi4"), "mini1": Node("mini1")}
-
-            def __exit__(self, *_):
-                return None
-
-        monkeypatch.setattr(bandwidth_run, "connections", lambda _: Connections())
-        code = bandwidth_run.run_test(guide(), "pi4", "mini1", force=True, as_json=True)
-        assert code == 0
-        assert json.loads(capsys.readouterr().out)["as_expected"]
-        assert told["pi4"] == told["mini1"].replace("--node mini1", "--node pi4")
-        assert told["pi4"].endswith(
-            "bandwidth end --cluster /opt/smolmon/cluster.yaml --node pi4"
-            " --source pi4 --target mini1 --force"
-        )
 
     def test_what_cannot_be_is_refused(self):
         wrong = smolmon("run", "pi5", "pi4", "--cluster", GUIDE)
@@ -188,6 +172,128 @@ class TestRun:
         else:
             assert now <= free <= now + period
             assert not [s for s in taken if s.end + 2 > free + 1e-3 and s.start < free + 12 - 1e-3]
+
+
+@pytest.fixture
+def nodes(tmp_path, monkeypatch):
+    """A stand-in for ssh that runs scripts here, where an agent says what a test writes for it.
+
+    Returns what to write with, by destination and subcommand, and the log of who was asked what.
+    """
+    log = tmp_path / "log"
+    log.touch()
+    agent = tmp_path / "agent"
+    agent.write_text(
+        f'#!/bin/sh\necho "$DESTINATION $*" >> {log}\nexec sh {tmp_path}/$DESTINATION.$2\n'
+    )
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nexport DESTINATION=$2 SSH=$$\n'
+        f"sed 's|python3 /opt/smolmon/smolmon.pyz|{agent}|' | exec sh -s\n"
+    )
+    for program in (agent, ssh):
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def say(destination, subcommand, answer):
+        text = answer if isinstance(answer, str) else f"echo '{json.dumps(answer)}'"
+        (tmp_path / f"{destination}.{subcommand}").write_text(text)
+
+    return say, lambda: [line.split() for line in log.read_text().splitlines()]
+
+
+class TestRunOverSsh:
+    """Forced where the timetable of the real clock might have a test in the way."""
+
+    PI4 = "pi@192.168.1.15"
+
+    def test_both_ends_are_told_the_same(self, nodes):
+        say, log = nodes
+        for destination in (self.PI4, "mini1"):
+            say(destination, "end", end(GOOD))
+        done = smolmon("run", "pi4", "mini1", "--cluster", GUIDE, "--force", "--json")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.output)["as_expected"]
+        told = {words[0]: words[1:] for words in log()}
+        assert set(told) == {self.PI4, "mini1"}
+        assert [w.replace("mini1", "pi4") for w in told["mini1"]] == [
+            w.replace("mini1", "pi4") for w in told[self.PI4]
+        ]
+        words = "bandwidth end --source pi4 --target mini1 --force"
+        where = "--cluster /opt/smolmon/cluster.yaml --node pi4"
+        assert " ".join(told[self.PI4]) == f"{words} {where}"
+
+    @pytest.fixture
+    def quiet(self, tmp_path):
+        """The guide's cluster, without a timetable."""
+        file = tmp_path / "quiet.yaml"
+        file.write_text(GUIDE.read_text() + "bandwidth: {enabled: false}\n")
+        return file
+
+    def test_the_servers_node_is_asked_first_where_it_takes_no_part(self, nodes, quiet):
+        say, log = nodes
+        say("mini1", "training", end())
+        for destination in ("mini2", "mini3"):
+            say(destination, "end", end({**GOOD, "rate": 3e9}))
+        assert smolmon("run", "mini2", "mini3", "--cluster", quiet).exit_code == 0
+        asked = [(words[0], words[2]) for words in log()]
+        assert asked[0] == ("mini1", "training")
+        assert sorted(asked[1:]) == [("mini2", "end"), ("mini3", "end")]
+
+    def test_and_nothing_begins_while_it_sees_training(self, nodes, quiet):
+        say, log = nodes
+        say("mini1", "training", end(reason="training", text="training runs"))
+        done = smolmon("run", "mini2", "mini3", "--cluster", quiet)
+        assert done.exit_code == 1
+        assert done.output == (
+            "mini2 -> mini3 over fabric: not measured: mini1: training runs; wait, or use --force\n"
+        )
+        as_json = smolmon("run", "mini2", "mini3", "--cluster", quiet, "--json")
+        assert json.loads(as_json.output)["ends"]["mini1"]["reason"] == "training"
+        assert as_json.exit_code == 1
+        assert {words[2] for words in log()} == {"training"}
+
+    def test_a_node_that_cannot_be_logged_in_to_is_told_before_any_waiting(self, nodes, tmp_path):
+        (tmp_path / "ssh").write_text("#!/bin/sh\necho Connection timed out >&2; exit 255\n")
+        crowded = tmp_path / "crowded.yaml"
+        just_room_for_one_more = "bandwidth: {period: 392s}\n"
+        crowded.write_text(GUIDE.read_text() + just_room_for_one_more)
+        done = smolmon("run", "pi4", "mini1", "--cluster", crowded)
+        assert done.exit_code == 1
+        assert "it does not answer" in done.output
+        assert "waiting" not in done.output
+
+    def test_ctrl_c_on_a_terminal_leaves_no_traceback(self, nodes, quiet, tmp_path):
+        say, log = nodes
+        for destination in (self.PI4, "mini1"):
+            # An end that takes its time; ssh takes it along when it is killed.
+            say(destination, "end", "while kill -0 $SSH 2>/dev/null; do sleep 0.1; done")
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "smolmon", "bandwidth", "run", "pi4", "mini1"],
+            env={**os.environ, "SMOLMON_CLUSTER": str(quiet), "PYTHONPATH": str(EXAMPLES.parent)},
+            cwd=tmp_path,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown, told = bytearray(), False
+        deadline = time.monotonic() + 60
+        with contextlib.suppress(OSError):  # on Linux, how the end of a terminal shows
+            while True:
+                assert time.monotonic() < deadline
+                if select.select([ours], [], [], 0.1)[0]:
+                    shown += (more := os.read(ours, 65536))
+                    if not more:
+                        break
+                if not told and len(log()) == 2 and b"pi4 -> mini1  [" in shown:
+                    told = True
+                    process.send_signal(signal.SIGINT)
+        os.close(ours)
+        assert process.wait(10) == 130
+        assert b"Traceback" not in shown
+        assert b"rror" not in shown
 
 
 def answer(cluster, **others):
@@ -291,7 +397,14 @@ class TestBaseline:
     def test_nobody_answers(self, file):
         done = smolmon("baseline", "--cluster", file, "--prometheus", "http://127.0.0.1:9")
         assert done.exit_code == 1
-        assert "name Prometheus with --prometheus URL" in done.output
+        assert done.output == (
+            "127.0.0.1:9 refuses the connection; name Prometheus with --prometheus URL\n"
+        )
+
+    def test_there_is_no_such_file(self, file, tmp_path):
+        done = smolmon("baseline", "--cluster", file, "--from", tmp_path / "none")
+        assert done.exit_code == 1
+        assert "none: No such file or directory; it must hold Prometheus' answer" in done.output
 
     def test_what_cannot_be_edited_is_left_alone(self, file, tmp_path):
         file.write_text(GUIDE.read_text() + "bandwidth: {period: 1h}\n")
@@ -306,9 +419,6 @@ class TestBaseline:
 
 def test_the_agent_has_what_the_nodes_run(tmp_path: Path):
     """One file, and nothing else of smolmon: it starts its own children too."""
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     from smolmon.setup.agent import build  # noqa: PLC0415
 
     agent = tmp_path / "smolmon.pyz"

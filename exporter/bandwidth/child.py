@@ -25,11 +25,13 @@ from smolmon.exporter.bandwidth.job import (
     answer_as_json,
 )
 
-# Where it is on Linux, and where Homebrew puts it on macOS.
+# What Linux looks up, and where macOS has it: neither dyld nor ctypes looks in Homebrew's folder on
+# Apple silicon, and a LaunchDaemon has no environment that would tell them to.
 LIBRARIES = (
     "libiperf.so.0",
-    "/opt/homebrew/lib/libiperf.dylib",
-    "/usr/local/lib/libiperf.dylib",
+    "/opt/homebrew/lib/libiperf.dylib",  # Homebrew on Apple silicon
+    "/usr/local/lib/libiperf.dylib",  # Homebrew on Intel, and whoever builds it
+    "/opt/local/lib/libiperf.dylib",  # MacPorts
 )
 CONNECT = 103  # IECONNECT of iperf_api.h
 COMPLETE = 0.9  # of the duration: a test that lasted so long was not broken off
@@ -107,13 +109,20 @@ def _test(job: Job) -> Any:  # noqa: ANN401 - the package has no types
 
 def _loaded(kind: Any) -> Any:  # noqa: ANN401
     """A test of that kind, with the first libiperf that can be loaded."""
+    unusable = []
     for name in LIBRARIES:
         try:
             ctypes.CDLL(name)
-        except OSError:
+        except OSError as error:
+            absent = str(error).startswith((f"{name}: cannot open", "dlopen("))
+            # Else it was made for another processor than Python, or lacks something itself.
+            if not absent or os.path.exists(name):  # noqa: PTH110 - pathlib costs a Pi time
+                unusable.append(f"{name} cannot be loaded: {' '.join(str(error).split())}")
             continue
         return kind(lib_name=name)
-    raise OSError(f"there is no {LIBRARIES[0]}")
+    raise OSError(
+        "; ".join(unusable) or f"there is no libiperf (looked for {', '.join(LIBRARIES)})"
+    )
 
 
 def _call(test: Any, name: str, kind: Any, value: float) -> None:  # noqa: ANN401

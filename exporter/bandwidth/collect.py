@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address
 
 from prometheus_client.metrics_core import Metric
@@ -107,10 +107,12 @@ def in_progress(
     """
     table = timetable(cluster)
     links = [s.name for s in cluster.segments_of(node)]
-    current = {busy, *_by_hand(cluster, node, system)}
-    latest: dict[str, float] = {link: now for link in links if link in current}
+    slots = list(table.slots(now - table.period, now))
     # Other clocks may be ahead or behind by the guard time.
-    for slot in table.slots(now - table.period, now):
+    asked = {slot.test.consent for slot in slots if slot.end + table.guard > now}
+    current = {busy, *_by_hand(cluster, node, system, asked)}
+    latest: dict[str, float] = {link: now for link in links if link in current}
+    for slot in slots:
         over = slot.end + table.guard
         own = node in (slot.test.source, slot.test.target)
         for link in slot.test.segments:
@@ -124,7 +126,10 @@ def in_progress(
     )
 
 
-def _by_hand(cluster: Cluster, node: str, system: System) -> set[str]:
+def _by_hand(
+    cluster: Cluster, node: str, system: System, asked: Collection[IPv4Address | None]
+) -> set[str]:
+    """The links of tests that no slot accounts for. Who is `asked` for leave receives none."""
     port = cluster.bandwidth.port
     try:
         seen = system.tcp(port)
@@ -133,7 +138,8 @@ def _by_hand(cluster: Cluster, node: str, system: System) -> set[str]:
     ends = {
         address
         for c in seen.connections
-        if port in (c.local_port, c.remote_port)
+        if (c.local_port == port and c.local not in asked)
+        or (c.remote_port == port and c.remote not in asked)
         for address in (c.local, c.remote)
         if isinstance(address, IPv4Address)
     }

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from attrs import frozen
 
 from smolmon.cluster import Bandwidth
 from smolmon.cluster.timetable import Test
 from smolmon.exporter.bandwidth.cage import caged
-from smolmon.exporter.bandwidth.job import CONNECT_TIMEOUT, LONGEST, Job, Measurement, Role
+from smolmon.exporter.bandwidth.consent import BUSY, Leave, Question, ask
+from smolmon.exporter.bandwidth.job import CONNECT_TIMEOUT, LONGEST, Answer, Job, Measurement, Role
 from smolmon.exporter.bandwidth.local import Local
-from smolmon.exporter.bandwidth.outcome import Failed, Outcome, Skipped, reason_of
+from smolmon.exporter.bandwidth.outcome import Aborted, Failed, Outcome, Skipped, reason_of
 
-BUSY = b"\xff"  # iperf_api.h: ACCESS_DENIED is -1, in one byte
 COOKIE = 37  # bytes that a client of iperf sends first
 
 
@@ -28,7 +29,8 @@ COOKIE = 37  # bytes that a client of iperf sends first
 class Turn:
     """One end of `test`: the client sends from `sending` on, all is over at `end` (Unix time).
 
-    `patience` is for how many seconds a client tries again while nobody listens yet.
+    `patience` is for how many seconds a client tries again while nobody listens yet, `asked` what
+    it has to ask before it sends.
     """
 
     test: Test
@@ -36,6 +38,7 @@ class Turn:
     sending: float
     end: float
     patience: float = CONNECT_TIMEOUT
+    asked: Question | None = None
 
     @property
     def link(self) -> str:
@@ -66,9 +69,21 @@ async def run(
     if found:
         await decline(turn, settings.port)
         return Outcome(reason=found[0], text=found[1])
-    started()
-    before = await local.carried(turn.link, turn.role)
-    outcome = await _measured(turn, settings, local, force, argv)
+    leave = Leave()
+    if turn.asked and not force:
+        # Not earlier: by the clock of who is asked, the slot may only have begun.
+        await asyncio.sleep(max(0.0, turn.sending - time.time()))
+        leave = await ask(turn.asked, settings.port)
+    try:
+        if leave.refused:
+            await decline(turn, settings.port)
+            return Outcome(reason=leave.refused[0], text=leave.refused[1])
+        started()
+        before = await local.carried(turn.link, turn.role)
+        reasons = (local.reason_to_end(turn.link, force=force), leave.withdrawn())
+        outcome = await _measured(turn, _job(turn, settings), local, reasons, argv)
+    finally:
+        leave.close()
     if outcome.reason is Skipped.UNAVAILABLE:
         await decline(turn, settings.port)
         return outcome
@@ -79,10 +94,8 @@ async def run(
     return Outcome(reason=outcome.reason, text=outcome.text, bytes=max(0, spent))
 
 
-async def _measured(
-    turn: Turn, settings: Bandwidth, local: Local, force: bool, argv: Sequence[str] | None
-) -> Outcome:
-    job = Job(
+def _job(turn: Turn, settings: Bandwidth) -> Job:
+    return Job(
         role=turn.role,
         server=str(turn.test.target_address),
         client=str(turn.test.source_address),
@@ -94,21 +107,37 @@ async def _measured(
         patience=turn.patience,
         lifetime=min(max(turn.end - time.time(), 0.1), LONGEST),
     )
+
+
+async def _measured(
+    turn: Turn,
+    job: Job,
+    local: Local,
+    reasons: Iterable[Coroutine[Any, Any, tuple[Aborted | Failed, str]]],
+    argv: Sequence[str] | None,
+) -> Outcome:
+    """What comes of `job`, which ends early for the first of the `reasons` that returns."""
     child = asyncio.create_task(caged(job, argv))
-    watch = asyncio.create_task(local.reason_to_end(turn.link, force=force))
-    peer = asyncio.create_task(_peer_before(local, turn, settings.port))
+    watches = [asyncio.create_task(reason) for reason in reasons]
+    peer = asyncio.create_task(_peer_before(local, turn, job.port))
     try:
-        await asyncio.wait((child, watch), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((child, *watches), return_when=asyncio.FIRST_COMPLETED)
         if not child.done():
-            ended, text = watch.result()
+            ended, text = next(watch.result() for watch in watches if watch.done())
             return Outcome(reason=ended, text=text)
         answer = child.result()
         had_peer = peer.done() and peer.result()
     finally:
-        for task in (child, watch, peer):
+        tasks = (child, *watches, peer)
+        for task in tasks:
             task.cancel()
         # Until the child is gone; a further cancellation does not make that any faster.
-        await asyncio.gather(child, watch, peer, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return _outcome(turn, answer, had_peer)
+
+
+def _outcome(turn: Turn, answer: Answer | None, had_peer: bool) -> Outcome:
+    """What the child's answer amounts to; `had_peer`: somebody had come to a server of ours."""
     if isinstance(answer, Measurement):
         if answer.peer not in ("", str(turn.test.source_address)):
             text = f"{answer.peer} came instead of {turn.peer}"
@@ -119,6 +148,8 @@ async def _measured(
     reason = reason_of(answer, turn.role)
     if reason is Failed.TIMEOUT and turn.role is Role.RECEIVE and not had_peer:
         return Outcome(reason=Failed.NO_CLIENT, text=f"{turn.peer} did not come")
+    if reason is Skipped.PEER_BUSY:  # libiperf has other words for it, which do not say so
+        return Outcome(reason=reason, text=f"{turn.peer} does not take part")
     return Outcome(reason=reason, text=answer.text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import Executor
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 BEFORE = 0.5  # seconds that the two looks before a test are apart
 DURING = 0.3  # seconds from look to look while one runs
+AGAIN = 0.15  # seconds from a look that sees somebody connect to the one that makes sure of it
 
 
 class Local:
@@ -77,7 +78,21 @@ class Local:
             if interface and not (interface.up and interface.carrier is not False):
                 return Failed.LINK_DOWN, f"{interface.name} went down"
             before = now
-            await asyncio.sleep(DURING)
+            await asyncio.sleep(AGAIN if now else DURING)
+
+    async def training(self) -> AsyncIterator[bool]:
+        """Whether training runs, at every look but the first: it counts if it was there twice.
+
+        Raises OSError, NotAvailableError.
+        """
+        before = await self._ask(self._training)
+        runs = False
+        while True:
+            await asyncio.sleep(AGAIN if before and not runs else DURING)
+            now = await self._ask(self._training)
+            runs = bool(now & before)
+            yield runs
+            before = now
 
     async def carried(self, link: str, role: Role) -> int:
         """The bytes that the interface on `link` has sent or received; 0 where that is unknown."""

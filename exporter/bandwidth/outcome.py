@@ -20,7 +20,8 @@ class Result(str, Enum):
     SKIPPED = "skipped"
 
 
-class Skipped(str, Enum):
+# Not strings: TRAINING of one of these must not be equal to that of another.
+class Skipped(Enum):
     """Why a test did not start."""
 
     TRAINING = "training"  # somebody is connected to the training server
@@ -32,7 +33,7 @@ class Skipped(str, Enum):
     UNKNOWN = "unknown"  # whether training runs cannot be seen
 
 
-class Aborted(str, Enum):
+class Aborted(Enum):
     """Why a test was ended before its time."""
 
     TRAINING = "training"
@@ -40,7 +41,7 @@ class Aborted(str, Enum):
     STOPPED = "stopped"  # the exporter ended, or read its cluster file again
 
 
-class Failed(str, Enum):
+class Failed(Enum):
     """What went wrong with a test that started."""
 
     REFUSED = "refused"  # nobody listened at the other end

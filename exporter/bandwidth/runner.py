@@ -12,14 +12,15 @@ from smolmon.cluster.timetable import Slot, Test, parts, timetable
 from smolmon.exporter.bandwidth import end
 from smolmon.exporter.bandwidth.accounts import Accounts, Mine
 from smolmon.exporter.bandwidth.cage import caged
+from smolmon.exporter.bandwidth.consent import question
+from smolmon.exporter.bandwidth.due import due
 from smolmon.exporter.bandwidth.end import Turn
 from smolmon.exporter.bandwidth.job import Job, Role, Trouble
-from smolmon.exporter.bandwidth.local import BEFORE, Local
+from smolmon.exporter.bandwidth.local import Local
 from smolmon.exporter.bandwidth.outcome import Aborted, Failed, Outcome, Result, Skipped
 
 log = logging.getLogger(__name__)
 
-LONGEST_SLEEP = 10.0  # seconds: the wall clock may be set meanwhile, or the machine sleep
 CHECK_LIFETIME = 30.0  # seconds that a child may take to load libiperf, on a slow machine
 
 Measure = Callable[[Turn], Awaitable[Outcome]]
@@ -40,13 +41,14 @@ class Runner:
         measure: Measure | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._node = node
         self.timetable = timetable(cluster)
-        self.mine = tuple(_mine(each, node) for each in self._tests() if _takes_part(each, node))
+        self.mine = tuple(_mine(each, node) for each in self._tests() if self._takes_part(each))
         self.parts = {each.test: parts(cluster, each.test) for each in self.mine}
+        self._questions = {each.test: question(cluster, each.test) for each in self.mine}
         self.accounts = Accounts(self.mine, now)
         self.available: bool | None = None
         self.busy: str | None = None
-        self._node = node
         self._settings = cluster.bandwidth
         self._local = local
         self._measure = measure or self._run_end
@@ -59,28 +61,13 @@ class Runner:
 
     async def run(self) -> None:
         """Go on until cancelled."""
-        if not self.mine:
-            await asyncio.Event().wait()
-        if self.available is None:
+        if self.mine and self.available is None:
             await self.check()
-        since = self._now()
-        while True:
-            now = self._now()
-            if now < since - self.timetable.window:  # the clock was set back
-                since = now
-            slot = self._next(since)
-            wait = slot.start - BEFORE - now
-            if wait > 0:
-                await asyncio.sleep(min(wait, LONGEST_SLEEP))
-                continue
-            since = slot.start + self.timetable.window / 2
-            # Later than this, the other end would wait in vain.
-            if now > slot.start + self.timetable.guard:
+        async for slot, late in due(self.timetable, self._takes_part, self._now):
+            if late:
                 self._account(slot, Outcome(reason=Skipped.MISSED, text="its slot was over"))
-                # At most one period's: after a long sleep nothing more is to be learned of it.
-                since = max(since, now - self.timetable.period)
-                continue
-            await self._one(slot)
+            else:
+                await self._one(slot)
 
     async def check(self) -> None:
         """Find out whether libiperf can be loaded, and say so once."""
@@ -92,7 +79,8 @@ class Runner:
 
     async def _one(self, slot: Slot) -> None:
         mine = _mine(slot.test, self._node)
-        turn = Turn(slot.test, mine.role, slot.sending, slot.end)
+        asked = self._questions.get(slot.test) if mine.role is Role.SEND else None
+        turn = Turn(slot.test, mine.role, slot.sending, slot.end, asked=asked)
         try:
             if self._is_too_dear(mine):
                 await end.decline(turn, self._settings.port)
@@ -147,18 +135,11 @@ class Runner:
             )
         self.available = available
 
-    def _next(self, since: float) -> Slot:
-        """This node's next slot from `since` on; there is one in every period."""
-        horizon = since + 2 * self.timetable.period
-        slots = self.timetable.slots(since, horizon)
-        return next(s for s in slots if _takes_part(s.test, self._node))
+    def _takes_part(self, test: Test) -> bool:
+        return self._node in (test.source, test.target)
 
     def _tests(self) -> Iterator[Test]:
         return (test for tests in self.timetable.rounds for test in tests)
-
-
-def _takes_part(test: Test, node: str) -> bool:
-    return node in (test.source, test.target)
 
 
 def _mine(test: Test, node: str) -> Mine:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import Executor
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 from prometheus_client.metrics_core import Metric
 
 from smolmon.cluster import Cluster
-from smolmon.exporter.bandwidth import collect
+from smolmon.exporter.bandwidth import collect, consent
 from smolmon.exporter.bandwidth.local import Local
 from smolmon.exporter.bandwidth.runner import Runner
 from smolmon.exporter.system import System
@@ -19,23 +20,38 @@ Collect = Callable[[], Iterable[Metric]]
 
 
 class Bandwidth:
-    """Lives on one event loop; asks `system` in the thread of `worker` only."""
+    """Lives on one event loop. `system` is asked in the thread of scrapes.
+
+    `looks` is asked in a thread of its own: training must not wait for a scrape, which may take
+    seconds where tools do the asking.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
         node: str,
         system: System,
-        worker: Executor,
+        looks: System,
         own_ports: Callable[[], Collection[int]],
     ) -> None:
         self._place = (cluster, node)
         self._system = system
-        self.runner = Runner(cluster, node, Local(cluster, node, system, worker, own_ports))
+        self._looks = looks
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="looks")
+        self._local = Local(cluster, node, looks, self._looking, own_ports)
+        self.runner = Runner(cluster, node, self._local)
 
-    async def run(self) -> None:
-        """Keep the timetable until cancelled."""
-        await self.runner.run()
+    def loops(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on until it is cancelled."""
+        cluster, node = self._place
+        yield self.runner.run()
+        if node == cluster.server.node:
+            yield consent.keep(cluster, self._local)
+
+    def close(self) -> None:
+        """Give back what the looks hold open. Once the loops are over."""
+        self._looking.submit(self._looks.close)
+        self._looking.shutdown(wait=False)
 
     def collectors(self) -> dict[str, Collect]:
         """What to run for a scrape, in the thread of the system. Call it on the event loop."""

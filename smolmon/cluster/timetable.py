@@ -30,6 +30,9 @@ class Test:
 
     `link` is the segment that they leave by, `target_link` the one that they arrive by. `expected`
     is the least good result, `baseline` the recorded one if there is one: bytes per second.
+
+    `consent` is where the training server's node gives leave to a test that it takes no part in:
+    nobody else sees all who train. None where it is one of the ends, and sees for itself.
     """
 
     __test__ = False  # not one for pytest
@@ -41,6 +44,7 @@ class Test:
     target_address: IPv4Address
     expected: float = field(eq=False)
     baseline: float | None = field(default=None, eq=False)
+    consent: IPv4Address | None = field(default=None, eq=False)
 
     @property
     def link(self) -> str:
@@ -58,10 +62,15 @@ class Test:
         return f"{self.source}->{self.target}"
 
     def conflicts(self, other: Test) -> bool:
-        """Whether the two would spoil each other's result."""
+        """Whether the two would spoil each other's result, or one keep the other from leave.
+
+        Where a test is received, its server listens, and nobody can be asked meanwhile.
+        """
         return bool(
             {self.source, self.target} & {other.source, other.target}
             or set(self.segments) & set(other.segments)
+            or self.consent == other.target_address
+            or other.consent == self.target_address
         )
 
 
@@ -127,6 +136,7 @@ def declared_tests(cluster: Cluster) -> tuple[Test, ...]:
         Test(
             *(source, target, segments, of, to, _expected(cluster, segments, recorded)),
             baseline=recorded,
+            consent=_consent(cluster, source, target),
         )
         for source, target, segments, of, to in (*ahead, *back)
         for recorded in [known.get((segments[0], source, target))]
@@ -196,8 +206,12 @@ def between(cluster: Cluster, source: str, target: str) -> Test:
             way = derive.way(cluster, source, to.name)
             if derive.reaches(cluster, target, way[0]):
                 own, theirs = cluster.address(source, way[0]), cluster.address(target, to.name)
-                return Test(source, target, way, own, theirs, _expected(cluster, way, None))
-    raise ValueError(f"{source} and {target} are not meant to reach each other")
+                floor, asked = _expected(cluster, way, None), _consent(cluster, source, target)
+                return Test(source, target, way, own, theirs, floor, consent=asked)
+    raise ValueError(
+        f"{source} and {target} are not meant to reach each other; choose nodes of the same "
+        "segment, or one on the fabric"
+    )
 
 
 @lru_cache(maxsize=16)
@@ -222,9 +236,13 @@ def _window(cluster: Cluster) -> float:
 
 
 def _packed(every: tuple[Test, ...]) -> tuple[tuple[Test, ...], ...]:
-    """Few rounds of tests that may run at the same time: each goes into the first that takes it."""
+    """Few rounds of tests that may run at the same time: each goes into the first that takes it.
+
+    Those that most others would have to wait for come first (Welsh and Powell's order).
+    """
+    crowd = {test: sum(test.conflicts(other) for other in every) for test in every}
     rounds: list[list[Test]] = []
-    for test in every:
+    for test in sorted(every, key=lambda test: -crowd[test]):
         room = next((r for r in rounds if not any(test.conflicts(o) for o in r)), None)
         if room is None:
             rounds.append([test])
@@ -276,6 +294,10 @@ def _up_to(cluster: Cluster, way: tuple[str, ...]) -> tuple[str, ...]:
     """`way` as far as the first segment that the server is on."""
     arrival = next(i for i, s in enumerate(way) if cluster.segment(s).member(cluster.server.node))
     return way[: arrival + 1]
+
+
+def _consent(cluster: Cluster, source: str, target: str) -> IPv4Address | None:
+    return None if cluster.server.node in (source, target) else cluster.server_address
 
 
 def _expected(cluster: Cluster, segments: tuple[str, ...], recorded: float | None) -> float:

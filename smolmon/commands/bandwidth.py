@@ -44,7 +44,8 @@ def schedule(cluster_file: str, node: str | None, as_json: bool) -> None:
 def run(*, source: str, target: str, cluster_file: str, force: bool, as_json: bool) -> None:
     """Test now what SRC can send to DST.
 
-    The agents on both nodes do it; `smolmon setup` installs them. Refused while training runs.
+    The agents on both nodes do it; `smolmon setup` installs them. Refused while training runs,
+    on whichever nodes.
     Exit code: 0 as expected, 1 slower, or not measured.
     """
     from smolmon.commands.bandwidth_run import run_test  # noqa: PLC0415
@@ -107,3 +108,13 @@ def end(*, cluster_file: str, node: str, source: str, target: str, force: bool) 
         click.echo(one_end(cluster, node, source, target, force=force))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+@bandwidth.command(hidden=True)
+@cluster_option
+@click.option("--node", required=True)
+def training(cluster_file: str, node: str) -> None:
+    """Whether anybody trains: what `smolmon bandwidth run` asks on the training server's node."""
+    from smolmon.exporter.bandwidth import now  # noqa: PLC0415
+
+    click.echo(now.training(load_cluster(cluster_file), node))

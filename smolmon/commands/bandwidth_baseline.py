@@ -20,6 +20,8 @@ from smolmon.observe.fetch import get_json
 from smolmon.observe.sample import ObserveError
 
 TIMEOUT = 10.0  # seconds
+REMEDY = "name Prometheus with --prometheus URL"
+ASK = "it must hold Prometheus' answer to what `smolmon bandwidth baseline --query` prints"
 
 
 class FiguresError(Exception):
@@ -99,16 +101,16 @@ def _ask(url: str, promql: str) -> Any:  # noqa: ANN401
     try:
         return get_json(address, TIMEOUT)
     except ObserveError as error:
-        raise FiguresError(f"{error}; name Prometheus with --prometheus URL") from None
+        raise FiguresError(f"{error}; {REMEDY}") from None
 
 
 def _read(file: str) -> Any:  # noqa: ANN401
     try:
         return json.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise FiguresError(f"{file}: {error.strerror}") from None
+        raise FiguresError(f"{file}: {error.strerror}; {ASK}") from None
     except ValueError:
-        raise FiguresError(f"{file}: not JSON") from None
+        raise FiguresError(f"{file}: not JSON; {ASK}") from None
 
 
 def _replace(path: Path, text: str) -> None:

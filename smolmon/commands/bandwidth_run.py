@@ -7,11 +7,11 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import click
-from attrs import frozen
+from attrs import evolve
 
 from smolmon.cluster import Cluster
 from smolmon.cluster.timetable import MARGIN, Test, between, timetable
@@ -25,20 +25,16 @@ HOST_LIMITED = 0.95  # of a core: the processor is the limit then, and not the l
 STEP = 0.2  # seconds from one look at the clock to the next
 # What the agent spends on it besides the test: logging in, starting up, two looks at the node.
 AROUND = 4.0
+ASKING = 2.0  # seconds that it takes to ask the training server's node before
 PATIENCE = 10.0  # seconds: as long as the agent waits for the other end
 
 
-@frozen
-class Ends:
-    """What both ends said: JSON objects of the agent's `bandwidth end`."""
-
-    source: Mapping[str, Any]
-    target: Mapping[str, Any]
-
-    @property
-    def measured(self) -> bool:
-        """Whether both have a result."""
-        return bool(self.source["measurement"] and self.target["measurement"])
+Said = Mapping[str, Mapping[str, Any]]  # by node: JSON objects of the agent's `bandwidth end`
+# Of two reasons, which to tell: the later, the more likely its end was only left alone.
+TELLING = (
+    *("unavailable", "training", "link_busy", "unknown", "address", "link_down", "killed", "error"),
+    *("unreachable", "connect_timeout", "timeout", "refused", "no_client", "peer", "peer_busy"),
+)
 
 
 def run_test(cluster: Cluster, source: str, target: str, *, force: bool, as_json: bool) -> int:
@@ -47,38 +43,49 @@ def run_test(cluster: Cluster, source: str, target: str, *, force: bool, as_json
         test = between(cluster, source, target)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if not force and (problem := _wait_for_room(cluster, test, as_json)):
-        click.echo(problem, err=True)
+    if not force and free_from(cluster, test, time.time()) is None:
+        click.echo(
+            f"{test.name}: the timetable leaves no {_needed(cluster, test):.0f} s free on "
+            f"{' and '.join(test.segments)}; make `bandwidth.period` longer, or use --force",
+            err=True,
+        )
         return 1
-    nodes = [cluster.node(source), cluster.node(target)]
+    names = [source, target, *([cluster.server.node] if test.consent and not force else [])]
     try:
-        with connections(nodes) as runners:
-            ends = run(_both(cluster, test, runners, force, as_json))
+        with connections([cluster.node(name) for name in names]) as runners:
+            # Logging in may take longer than there is room for, once there is room.
+            run(_logged_in(runners))
+            if not force:
+                _wait_for_room(cluster, test, as_json)
+            said = run(_measured(cluster, test, runners, force, as_json))
     except SshError as error:
         click.echo(str(error), err=True)
         return 1
     if as_json:
-        click.echo(json.dumps(data(test, ends)))
+        click.echo(json.dumps(data(test, said)))
     else:
-        for line in lines(test, ends):
-            click.echo(line, err=not ends.measured)
-    return 0 if ends.measured and _arrived(ends) >= test.expected else 1
+        for line in lines(cluster, test, said):
+            click.echo(line, err=not measured(test, said))
+    return 0 if measured(test, said) and _arrived(test, said) >= test.expected else 1
 
 
-def _wait_for_room(cluster: Cluster, test: Test, quiet: bool) -> str:
-    """Wait until no scheduled test is in the way; what to say where that never is."""
+def measured(test: Test, said: Said) -> bool:
+    """Whether both ends have a result."""
+    return all(said.get(node, {}).get("measurement") for node in (test.source, test.target))
+
+
+async def _logged_in(runners: Mapping[str, Runner]) -> None:
+    await together(lambda runner: runner.run("true"), runners.values())
+
+
+def _wait_for_room(cluster: Cluster, test: Test, quiet: bool) -> None:
+    """Wait until no scheduled test is in the way."""
     now = time.time()
-    free = free_from(cluster, test, now)
-    if free is None:
-        return (
-            f"{test.name}: the timetable leaves no {_needed(cluster):.0f} s free on "
-            f"{' and '.join(test.segments)}; make `bandwidth.period` longer, or use --force"
-        )
+    free = free_from(cluster, test, now) or now
     if free > now:
         if not quiet:
             click.echo(f"waiting {math.ceil(free - now)} s: a scheduled test comes first", err=True)
         time.sleep(free - now)
-    return ""
 
 
 def free_from(cluster: Cluster, test: Test, now: float) -> float | None:
@@ -89,38 +96,47 @@ def free_from(cluster: Cluster, test: Test, now: float) -> float | None:
     table = timetable(cluster)
     moment = now
     for slot in table.slots(now - table.window - table.guard, now + 2 * table.period):
-        if not slot.test.conflicts(test):
+        # Here nobody asks at the port where another test may be received: see `_measured`.
+        if not slot.test.conflicts(evolve(test, consent=None)):
             continue
-        if slot.start - moment >= _needed(cluster):
+        if slot.start - moment >= _needed(cluster, test):
             break
         moment = max(moment, slot.end + table.guard)
     return moment if moment <= now + table.period else None
 
 
-def _needed(cluster: Cluster) -> float:
-    return AROUND + cluster.bandwidth.duration + MARGIN
+def _needed(cluster: Cluster, test: Test) -> float:
+    return _usual(cluster, test) + MARGIN
 
 
-async def _both(
+def _usual(cluster: Cluster, test: Test) -> float:
+    return AROUND + cluster.bandwidth.duration + (ASKING if test.consent else 0.0)
+
+
+async def _measured(
     cluster: Cluster, test: Test, runners: Mapping[str, Runner], force: bool, quiet: bool
-) -> Ends:
-    seconds = cluster.bandwidth.duration + AROUND
-    timeout = seconds + MARGIN + PATIENCE + 10
+) -> Said:
+    """What both ends say; or what the training server's node says, where that is against it."""
+    timeout = _needed(cluster, test) + PATIENCE + 10
+    server = cluster.server.node
 
-    async def one(node: str) -> Mapping[str, Any]:
-        words = ["python3", AGENT, "bandwidth", "end", "--cluster", CLUSTER, "--node", node]
-        words += ["--source", test.source, "--target", test.target, *(["--force"] * force)]
-        return read_end(node, await runners[node].run(command(*words), timeout))
+    async def asked(node: str, *words: str) -> Mapping[str, Any]:
+        start = ("python3", AGENT, "bandwidth", *words, "--cluster", CLUSTER, "--node", node)
+        return read_end(node, await runners[node].run(command(*start), timeout))
 
-    # The server first in the list, so that it has a head start.
-    both = asyncio.ensure_future(together(one, (test.target, test.source)))
-    try:
-        await _progress(both, f"{test.source} -> {test.target}", seconds, quiet)
-        target, source = await both
-    finally:  # with Ctrl-C they are to end, too
-        both.cancel()
-        await asyncio.wait([both])
-    return Ends(source, target)
+    async def work() -> Said:
+        if test.consent and not force:
+            answer = await asked(server, "training")
+            if answer["reason"]:
+                return {server: answer}
+        ends = ("--source", test.source, "--target", test.target, *(["--force"] * force))
+        # The server first in the list, so that it has a head start.
+        names = (test.target, test.source)
+        found = await together(lambda node: asked(node, "end", *ends), names)
+        return dict(zip(names, found, strict=True))
+
+    label = f"{test.source} -> {test.target}"
+    return await _progress(work(), label, _usual(cluster, test), quiet)
 
 
 def read_end(node: str, result: Result) -> Mapping[str, Any]:
@@ -141,46 +157,54 @@ def read_end(node: str, result: Result) -> Mapping[str, Any]:
     raise SshError(node, f"its agent failed: {last}", f"try `smolmon verify --node {node}`")
 
 
-async def _progress(work: asyncio.Future[Any], label: str, seconds: float, quiet: bool) -> None:
-    """A bar on a terminal, until `work` is done; nothing elsewhere."""
+async def _progress(
+    work: Coroutine[Any, Any, Said], label: str, seconds: float, quiet: bool
+) -> Said:
+    """What `work` returns; until then a bar on a terminal, and nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
-        await asyncio.wait([work])
-        return
+        return await work
+    task = asyncio.create_task(work)
     steps = int(seconds / STEP)
-    with click.progressbar(
-        length=steps, label=label, file=sys.stderr, show_eta=False, show_percent=False
-    ) as bar:
-        for _ in range(steps - 1):
-            done, _ = await asyncio.wait([work], timeout=STEP)
-            if done:
-                break
-            bar.update(1)
-        await asyncio.wait([work])
-        bar.update(steps)
+    try:
+        with click.progressbar(
+            length=steps, label=label, file=sys.stderr, show_eta=False, show_percent=False
+        ) as bar:
+            for _ in range(steps - 1):
+                done, _ = await asyncio.wait([task], timeout=STEP)
+                if done:
+                    break
+                bar.update(1)
+            await asyncio.wait([task])
+            bar.update(steps)
+    finally:
+        task.cancel()  # of no effect once it is done
+        await asyncio.wait([task])
+    return task.result()
 
 
-def _arrived(ends: Ends) -> float:
-    return float(ends.target["measurement"]["rate"])
+def _arrived(test: Test, said: Said) -> float:
+    return float(said[test.target]["measurement"]["rate"])
 
 
-def data(test: Test, ends: Ends) -> dict[str, Any]:
+def data(test: Test, said: Said) -> dict[str, Any]:
     """What --json prints."""
+    fine = measured(test, said)
     return {
         "source": test.source,
         "target": test.target,
         "segments": list(test.segments),
         "expected_bytes_per_second": test.expected,
-        "as_expected": ends.measured and _arrived(ends) >= test.expected,
-        "ends": {test.source: dict(ends.source), test.target: dict(ends.target)},
+        "as_expected": fine and _arrived(test, said) >= test.expected,
+        "ends": {node: dict(answer) for node, answer in said.items()},
     }
 
 
-def lines(test: Test, ends: Ends) -> list[str]:
+def lines(cluster: Cluster, test: Test, said: Said) -> list[str]:
     """The result for people."""
     name = f"{test.source} -> {test.target} over {' and '.join(test.segments)}"
-    if not ends.measured:
-        return [f"{name}: not measured: {_why(test, ends)}"]
-    sent, got = ends.source["measurement"], ends.target["measurement"]
+    if not measured(test, said):
+        return [f"{name}: not measured: {_why(cluster, test, said)}"]
+    sent, got = said[test.source]["measurement"], said[test.target]["measurement"]
     fine = got["rate"] >= test.expected
     verdict = "as expected" if fine else "too slow"
     found = [f"{name}: {rate(got['rate'])}, {verdict} (at least {rate(test.expected)})"]
@@ -199,17 +223,20 @@ def lines(test: Test, ends: Ends) -> list[str]:
     return found
 
 
-def _why(test: Test, ends: Ends) -> str:
-    """The end that says more: one that was only left alone knows nothing of the reason."""
-    said = {test.source: ends.source, test.target: ends.target}
-    vague = ("peer", "peer_busy", "no_client", "refused")
-    node, end = min(
-        ((n, e) for n, e in said.items() if e["reason"]),
-        key=lambda item: item[1]["reason"] in vague,
+def _why(cluster: Cluster, test: Test, said: Said) -> str:
+    """What the end that knows most says, and what to do about it."""
+    rank = {reason: number for number, reason in enumerate(TELLING)}
+    node, answer = min(
+        ((n, a) for n, a in said.items() if a["reason"]),
+        key=lambda item: rank.get(item[1]["reason"], -1),
     )
+    port = cluster.bandwidth.port
     hint = {
-        "training": "; wait, or use --force",
-        "link_busy": "; wait, or use --force",
-        "unavailable": "; install it: `sudo apt install libiperf0`, on macOS `brew install iperf3`",
-    }.get(end["reason"], "")
-    return f"{node}: {end['text']}{hint}"
+        "training": "wait, or use --force",
+        "link_busy": "wait, or use --force",
+        "unknown": "use --force to measure all the same",
+        "unavailable": "install it: `sudo apt install libiperf0`, on macOS `brew install iperf3`",
+        "address": f"is {test.target_address} its address, and TCP port {port} free?",
+        "connect_timeout": f"does a firewall on {test.target} let TCP port {port} in?",
+    }.get(answer["reason"], "`smolmon doctor` looks for a cause")
+    return f"{node}: {answer['text']}; {hint}"

@@ -1,7 +1,8 @@
 """Two network namespaces joined by a cable, for tests against the real kernel.
 
-`A` is the node under test, `B` everything else. Their names carry this process's number, so that
-runs do not meet, and what a killed run left behind is found and removed by the next.
+`A` is the node under test, `B` everything else; `C` is for whoever needs a third. Their names carry
+this process's number, so that runs do not meet, and what a killed run left behind is found and
+removed by the next.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pytest
 T = TypeVar("T")
 
 PREFIX = "smt-"
-A, B = (f"{PREFIX}{os.getpid()}-{end}" for end in "ab")
+A, B, C = (f"{PREFIX}{os.getpid()}-{end}" for end in "abc")
 CLONE_NEWNET = 0x40000000
 
 
@@ -82,7 +83,7 @@ def remove() -> None:
     """Remove our namespaces, and those of runs that are no more."""
     for path in Path("/run/netns").glob(f"{PREFIX}*"):
         owner = path.name.removeprefix(PREFIX).partition("-")[0]
-        if path.name in (A, B) or not Path(f"/proc/{owner}").exists():
+        if path.name in (A, B, C) or not Path(f"/proc/{owner}").exists():
             subprocess.run(["ip", "netns", "del", path.name], capture_output=True, check=False)
 
 

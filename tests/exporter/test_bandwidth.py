@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -169,6 +170,42 @@ def test_trouble_has_a_reason(trouble, role, reason):
     assert reason_of(trouble, role) is reason
 
 
+class TestTheLibrary:
+    """Where it is looked for, by a real child that is told other places than ours."""
+
+    def check(self, *places) -> Trouble | None:
+        code = (
+            "from smolmon.exporter.bandwidth import child\n"
+            f"child.LIBRARIES = {tuple(map(str, places))!r}\n"
+            "child.main()"
+        )
+        job = Job(Role.CHECK, lifetime=30.0)
+        return asyncio.run(caged(job, [sys.executable, "-c", code]))
+
+    def test_is_found_by_its_path_where_the_loader_does_not_look(self):
+        """As Homebrew's, for a service without any environment."""
+        found = next(Path("/usr/lib").glob("*/libiperf.so.0"), None)
+        if found is None:
+            pytest.skip("needs libiperf (Debian: libiperf0)")
+        assert self.check("libnone.so.0", "/nowhere/libiperf.dylib", found) is None
+
+    def test_that_is_nowhere_is_said_with_all_places(self):
+        trouble = self.check("libnone.so.0", "/nowhere/libiperf.dylib")
+        assert trouble.library
+        assert trouble.text == (
+            "there is no libiperf (looked for libnone.so.0, /nowhere/libiperf.dylib)"
+        )
+
+    def test_that_cannot_be_loaded_is_not_called_absent(self, tmp_path):
+        """As one made for another processor."""
+        broken = tmp_path / "libiperf.dylib"
+        broken.write_text("no library")
+        trouble = self.check("libnone.so.0", broken)
+        assert trouble.library
+        assert trouble.text.startswith(f"{broken} cannot be loaded: {broken}: ")
+        assert len(trouble.text.splitlines()) == 1
+
+
 class Clock:
     """A wall clock that a test sets; asyncio's sleep moves it on at once."""
 
@@ -192,8 +229,8 @@ class Bench:
         local = Local(self.cluster, node, system, ThreadPoolExecutor(1))
         self.runner = Runner(self.cluster, node, local, self.measure, self.clock)
         self.runner.available = True
-        monkeypatch.setattr("smolmon.exporter.bandwidth.runner.asyncio", self)
-        self.CancelledError, self.Event = asyncio.CancelledError, asyncio.Event
+        monkeypatch.setattr("smolmon.exporter.bandwidth.due.asyncio", self)
+        self.Event = asyncio.Event
 
     async def sleep(self, seconds: float) -> None:
         self.clock.now += seconds + self.asleep
@@ -332,6 +369,23 @@ class TestAccounts:
         clock.now += 86400
         assert accounts.spent == 0
 
+    def test_every_reason_is_counted_apart(self):
+        """A test that was skipped since training ran is not one that was ended when it began."""
+        bandwidth = observed(guide(), "pi5", FakeSystem())
+        mine = bandwidth.runner.mine[0]
+        kinds = {"skipped": Skipped, "aborted": Aborted, "failed": Failed}
+        number = 0
+        expected = {}
+        for name, kind in kinds.items():
+            for reason in kind:
+                number += 1
+                expected[f"tests_{name}_total", reason.value] = number
+                for _ in range(number):
+                    bandwidth.runner.accounts.add(mine, Outcome(reason=reason))
+        seen = samples(collect.results(bandwidth.runner, guide()))
+        names = {name for name, _ in expected}
+        assert {key: n for key, n in seen.items() if key[0] in names} == expected
+
     def test_every_reason_counts_as_one_result(self):
         for kind, result in (
             (Skipped, Result.SKIPPED),
@@ -342,7 +396,7 @@ class TestAccounts:
 
 
 def observed(cluster: Cluster, node: str, system: FakeSystem) -> Bandwidth:
-    return Bandwidth(cluster, node, system, ThreadPoolExecutor(1), frozenset)
+    return Bandwidth(cluster, node, system, system, frozenset)
 
 
 def samples(metrics) -> dict:

@@ -21,6 +21,7 @@ def test_a_check_that_swallows_its_cancellation_ends_all_the_same():
         observer = Observer.__new__(Observer)
         closed = asyncio.Event()
         observer.prober = SimpleNamespace(close=closed.set)
+        observer._bandwidth = None
         observer._loops = lambda interval: iter([stubborn()])
         running = asyncio.create_task(observer.run())
         await asyncio.sleep(0)

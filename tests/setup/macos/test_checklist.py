@@ -34,7 +34,7 @@ def test_every_tool_that_is_used_is_looked_for() -> None:
 def test_the_python_in_it_names_what_there_is() -> None:
     found = re.findall(r"<<'EOF'\n(.*?)^ *EOF$", CHECKLIST, re.MULTILINE | re.DOTALL)
     found += re.findall(r'python -i?c "([^"]+)"', CHECKLIST)
-    assert len(found) == 2
+    assert len(found) == 3
     for text in found:
         tree = ast.parse(
             re.sub(r"^   ", "", text, flags=re.MULTILINE).replace("\n   figures", " f")
