@@ -2,14 +2,15 @@
 
 Alertmanager counts its requests by kind of receiver, and how many of them failed. So receivers of
 one kind are tried one after the other, those of different kinds at the same time. A real
-notification of the same kind in just that moment would be taken for the test.
+notification of the same kind in just that moment would be taken for the test; that an earlier test
+is over is waited for.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from itertools import zip_longest
@@ -28,6 +29,9 @@ PAGE = "https://github.com/smolmon/smolmon/blob/main/docs/notifications.md"
 REQUESTS = "alertmanager_notification_requests_total"
 FAILED = "alertmanager_notification_requests_failed_total"
 POLL = 0.1  # seconds
+# An alert that nobody is told of: it goes on until all have been told that a test is over.
+OVER = "SmolmonTestOver"
+TELLING = 1.2  # group intervals
 
 
 class TrialError(ValueError):
@@ -110,12 +114,18 @@ def kinds(alertmanager: Alertmanager) -> dict[str, str]:
 
 
 def trial(
-    alertmanager: Alertmanager, test: Test, chosen: Mapping[str, str], patience: float
+    alertmanager: Alertmanager,
+    test: Test,
+    chosen: Mapping[str, str],
+    patience: float,
+    say: Callable[[str], None],
 ) -> Iterator[Outcome]:
     """What became of `test` for each of `chosen`, a receiver's kind by its name.
 
     Each is waited for `patience` seconds. Raises AlertmanagerError.
     """
+    telling = TELLING * alertmanager.group_interval()
+    _until_told(alertmanager, telling, say)
     rounds = list(_rounds(chosen))
     end = _in(len(rounds) * patience + 60)
     try:
@@ -123,8 +133,19 @@ def trial(
             yield from _one_round(alertmanager, test, together, patience, end)
     finally:
         # Not before: that an alert is over is told too, and would look like a later one's success.
+        over = {"alertname": OVER, "cluster": test.cluster, "severity": "none"}
+        alertmanager.post_alert(over, {"summary": "A test is over"}, _in(telling))
         for name in chosen:
             alertmanager.post_alert(test.labels(name), test.annotations, _in(0))
+
+
+def _until_told(alertmanager: Alertmanager, longest: float, say: Callable[[str], None]) -> None:
+    """Wait until all have been told that an earlier test is over."""
+    end = time.monotonic() + longest
+    if alertmanager.alerts(alertname=OVER):
+        say(f"waiting until all were told that an earlier test is over, {longest:.0f} s at most")
+    while time.monotonic() < end and alertmanager.alerts(alertname=OVER):
+        time.sleep(POLL)
 
 
 def _rounds(chosen: Mapping[str, str]) -> Iterator[dict[str, str]]:
@@ -148,6 +169,7 @@ def _one_round(
     for name in together:
         alertmanager.post_alert(test.labels(name), test.annotations, end)
     pending = dict(together)
+    seen: set[str] = set()
     for name, kind in together.items():
         held = _held_back(alertmanager, test, name)
         if held:
@@ -156,7 +178,12 @@ def _one_round(
     while pending and time.monotonic() - began < patience:
         for name, kind in list(pending.items()):
             sent, failed = _since(alertmanager, name, kind, before[name])
-            if sent > failed:
+            if sent <= failed:
+                seen.discard(name)
+            elif name not in seen:
+                # It counts a request, and only then that it failed (its notify/notify.go).
+                seen.add(name)
+            else:
                 del pending[name]
                 took = time.monotonic() - began
                 yield Outcome(name, kind, State.DELIVERED, seconds=took)

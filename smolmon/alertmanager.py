@@ -12,10 +12,13 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
+import yaml
 from attrs import frozen
 
 DEFAULT_URL = "http://127.0.0.1:9093"
 MOST = 8 << 20  # bytes of an answer
+# Seconds, where its configuration is somebody else's and does not say.
+GROUP_INTERVAL = 30.0
 
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? ([0-9.e+-]+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -49,6 +52,13 @@ class Alertmanager:
             return str(found["config"]["original"])
         except (KeyError, TypeError):
             raise self._is_none() from None
+
+    def group_interval(self) -> float:
+        """That of its root route, in seconds: some routes below it have longer ones."""
+        try:
+            return _seconds(yaml.safe_load(self.configuration())["route"]["group_interval"])
+        except (yaml.YAMLError, KeyError, TypeError):
+            return GROUP_INTERVAL
 
     def alerts(self, **labels: str) -> list[Alert]:
         """The alerts that have all of `labels`."""
@@ -130,3 +140,8 @@ class Alertmanager:
 def stamp(moment: datetime) -> str:
     """A moment as Alertmanager reads it (RFC 3339), in UTC."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _seconds(duration: str) -> float:
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+    return sum(float(n) * units[u] for n, u in re.findall(r"([0-9]+)(ms|[smh])", duration))

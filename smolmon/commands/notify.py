@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,8 @@ def test(
         forgotten = [r.name for r in cluster.notify.receivers if r.name not in known and not names]
         chosen = {name: kind for name, kind in known.items() if not names or name in names}
         alert = Test(cluster.name, Severity(severity))
-        for outcome in trial(alertmanager, alert, chosen, wait):
+        note = partial(click.echo, err=True)
+        for outcome in trial(alertmanager, alert, chosen, wait, note):
             found.append(outcome)
             if not as_json:
                 click.echo(_line(outcome))

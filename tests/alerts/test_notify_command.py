@@ -80,7 +80,7 @@ def test_each_receiver_is_told_apart(here: Here) -> None:
 def test_some_of_them_only(here: Here) -> None:
     result = here.test("--severity", "warning", "--receiver", "second")
     assert result.exit_code == 0
-    assert result.output.startswith("second (webhook): delivered after ")
+    assert result.stdout.startswith("second (webhook): delivered after ")
     # It says of itself that it is over.
     until(
         lambda: [post.json["status"] for post in here.service.at("/second")], ["firing", "resolved"]
@@ -95,12 +95,18 @@ def test_a_second_test_arrives_like_the_first(here: Here) -> None:
     assert len(firing) == 2
 
 
+def test_the_end_of_an_earlier_test_is_no_success_of_this_one(here: Here) -> None:
+    assert here.test("--receiver", "first").exit_code == 0
+    result = here.test("--receiver", "gone", "--wait", "4")
+    assert result.stderr.startswith("waiting until all were told that an earlier test is over")
+    assert result.stdout.startswith("gone (webhook): failed: ")
+
+
 def test_nobody_is_told(here: Here) -> None:
     result = here.test("--receiver", "second")
     assert result.exit_code == 1
-    assert result.output == (
-        "second (webhook): not told: of what is critical\nnobody is told of what is critical\n"
-    )
+    assert result.stdout == "second (webhook): not told: of what is critical\n"
+    assert result.stderr.endswith("nobody is told of what is critical\n")
 
 
 def test_a_silence_is_named(here: Here) -> None:
@@ -113,7 +119,9 @@ def test_a_silence_is_named(here: Here) -> None:
     try:
         result = here.test("--receiver", "first")
     finally:
-        api.post_silence(silence | {"endsAt": stamp(now + timedelta(seconds=1))})
+        api.post_silence(
+            silence | {"endsAt": stamp(datetime.now(timezone.utc) + timedelta(seconds=1))}
+        )
     assert result.exit_code == 1
     assert f"failed: a silence covers it, which Alertmanager calls {silence['id']}" in result.output
 
