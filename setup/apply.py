@@ -25,6 +25,7 @@ from smolmon.setup.together import to_the_end
 CONFIRM_WITHIN = 90  # seconds after which an uncommitted change undoes itself
 SETTLE = 10.0  # seconds that a node gets to show what was applied
 LOOK = 15.0  # seconds that one look may take; a Mac needs some to tell of its Thunderbolt ports
+UNDOING = 30.0  # seconds that a node's own rollback may take, until it can be reached again
 PAUSE = 0.2  # seconds between two looks
 
 Say = Callable[[str], None]
@@ -138,7 +139,7 @@ async def _roll_back(target: Target, token: str | None, confirm_within: int) -> 
 
 async def _by_itself(target: Target, confirm_within: int) -> str:
     """Wait for the node's own rollback; says how that went."""
-    deadline = time.monotonic() + confirm_within + SETTLE
+    deadline = time.monotonic() + confirm_within + UNDOING
     while time.monotonic() < deadline:
         with contextlib.suppress(SshError):
             result = await target.runner.run(target.system.settled(), 10.0, fresh=True)

@@ -18,8 +18,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from smolmon.alertmanager import Alertmanager, AlertmanagerError, stamp
 from smolmon.cluster import Cluster, derive
 
@@ -34,7 +32,6 @@ LONGEST = timedelta(minutes=30)
 # `keep_firing_for`. The group interval stands for the speed of the monitor: 30 s in real time.
 AFTERWARDS = (0.5, 3.0)
 WHILE_ALERTS_GO_ON = (2.0, 6.0)
-GROUP_INTERVAL = 30.0
 # It always fires, and is to be heard of outside without a break.
 WATCHDOG = "Watchdog"
 
@@ -93,21 +90,7 @@ def _rest(alertmanager: Alertmanager, cluster: Cluster, silence: str) -> timedel
     """How long the silence is to go on."""
     held = any(silence in alert.silenced_by for alert in alertmanager.alerts(cluster=cluster.name))
     intervals, least = WHILE_ALERTS_GO_ON if held else AFTERWARDS
-    interval = _group_interval(alertmanager.configuration())
-    return timedelta(seconds=max(intervals * interval, least))
-
-
-def _group_interval(configuration: str) -> float:
-    """That of the root, in seconds: some routes below it have longer ones of their own."""
-    try:
-        return _seconds(yaml.safe_load(configuration)["route"]["group_interval"])
-    except (yaml.YAMLError, KeyError, TypeError):  # somebody else's, that says nothing of it
-        return GROUP_INTERVAL
-
-
-def _seconds(duration: str) -> float:
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    return sum(float(n) * units[u] for n, u in re.findall(r"([0-9]+)(ms|[smh])", duration))
+    return timedelta(seconds=max(intervals * alertmanager.group_interval(), least))
 
 
 def wanted(

@@ -138,6 +138,7 @@ class Machine:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(module, "SETTLE", 0.05)
+    monkeypatch.setattr(module, "UNDOING", 0.05)
     monkeypatch.setattr(module, "PAUSE", 0.01)
 
 
