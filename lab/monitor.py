@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,35 +13,38 @@ from urllib.request import ProxyHandler, build_opener
 from smolmon.alerts.render import TLS
 from smolmon.lab.controller import CLUSTER_FILE, MONITOR, UNITS, WEBHOOK
 from smolmon.lab.errors import LabError
-from smolmon.lab.machines import command_in, run_in
+from smolmon.lab.machines import run_in
 from smolmon.lab.plan import CONTROLLER
 
+START_DEADLINE = 30.0  # seconds
 SCRAPE_DEADLINE = 60.0  # seconds; a fresh Prometheus scrapes first after about six
 JOB = "smolmon"
 
 
-def start(speed: float) -> subprocess.Popen[str]:
-    """Begin to render the configuration and to start the units; see :func:`started`."""
+def start(speed: float, alertmanager: str) -> None:
+    """Render the configuration, start the units, and wait until Alertmanager answers there.
+
+    Raises LabError.
+    """
     script = (
         f"smolmon render {MONITOR} --cluster {CLUSTER_FILE} --speed {speed:g} --webhook {WEBHOOK}"
         f" >/dev/null && chown prometheus: {MONITOR}/{TLS}/*/prometheus.key"
         " && systemctl start smolmon-monitor.target"
     )
-    return subprocess.Popen(
-        command_in(CONTROLLER, ["sh", "-c", script], {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def started(starting: subprocess.Popen[str]) -> None:
-    """Wait until the units are started. Raises LabError."""
-    _, said = starting.communicate()
-    if starting.returncode:
-        last = (said.strip().splitlines() or ["no message"])[-1]
+    done = run_in(CONTROLLER, ["sh", "-c", script])
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise LabError(f"the monitor did not start: {last}")
+    end = time.monotonic() + START_DEADLINE
+    while True:
+        try:
+            get(f"{alertmanager}/api/v2/status")
+        except (OSError, ValueError) as error:
+            if time.monotonic() > end:
+                raise LabError(f"Alertmanager does not answer: {error}") from None
+            time.sleep(0.1)
+        else:
+            return
 
 
 def wait_for_scrapes(nodes: Sequence[str], prometheus: str) -> None:

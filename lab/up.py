@@ -135,10 +135,10 @@ def _boot(lab: Lab, wanted: Plan, base: Path) -> dict[str, str]:
 def _provision(
     lab: Lab, cluster: Cluster, speed: float, addresses: dict[str, str], say: Say
 ) -> None:
-    """Set the nodes up and start the monitor, at the same time; wait until it sees everybody."""
-    starting = monitor.start(speed)
+    """Start the monitor and set the nodes up; wait until it sees everybody."""
+    # In this order, or setup has nobody to tell that nodes without exporters are no fault.
+    monitor.start(speed, addresses["alertmanager"])
     code = _setup()
-    monitor.started(starting)
     lab.write_monitor(addresses)
     if code:
         raise LabError(

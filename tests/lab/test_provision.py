@@ -146,9 +146,13 @@ def files(lab: Lab, *, everywhere: bool = False) -> set[str]:
 
 
 def profiles(lab: Lab) -> dict[str, str]:
-    """The profiles and where they are active, and the addresses and routes of the links."""
+    """The profiles and where they are active, and the addresses and routes of the links.
+
+    NetworkManager gives the kernel's own route a metric by the order in which ports came up.
+    """
     script = "nmcli -t -f NAME,DEVICE connection | sort; ip -4 -o addr show dev eth0 scope global "
-    script += "| cut -d' ' -f2-7; ip -4 route show dev eth0; cat /proc/sys/net/ipv4/ip_forward"
+    script += "| cut -d' ' -f2-7; ip -4 route show dev eth0 | sed '/proto kernel/s/ metric.*//'; "
+    script += "cat /proc/sys/net/ipv4/ip_forward"
     return in_all(lab, "sh", "-c", script)
 
 
