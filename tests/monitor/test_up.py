@@ -31,7 +31,10 @@ case "$*" in
     for last; do :; done
     grep -qx "${last##*=}" "$RUNNING" 2>/dev/null || exit 0
     echo "id${ANEW:+-$(grep -c " up --detach " "$LOG")}" ;;
-*" up --detach "*) echo " ${SAID:-Container smolmon-x-1  Started}" >&2; exit "${FAIL:-0}" ;;
+*" up --detach "*)
+    [ -z "$BUILD" ] || cat "$BUILD"
+    echo " ${SAID:-Container smolmon-x-1  Started}" >&2
+    exit "${FAIL:-0}" ;;
 esac
 """
 PORTS = ("PROMETHEUS", "ALERTMANAGER", "GRAFANA", "LONG_TERM")
@@ -77,6 +80,7 @@ def smolmon(folder: Path, *args: str, **environment: str) -> subprocess.Complete
         cwd=folder,
         capture_output=True,
         text=True,
+        timeout=120,
         check=False,
         env=path | kept | {"PYTHONPATH": str(ROOT)} | environment,
     )
@@ -113,6 +117,19 @@ def test_it_renders_starts_waits_and_says_where(tmp_path: Path, answering: int) 
     asked = (tmp_path / "log").read_text().splitlines()
     assert asked[-1].endswith("down --remove-orphans")
     assert "--volumes" not in asked[-1]
+
+
+def test_the_build_of_an_image_may_be_long(tmp_path: Path, answering: int) -> None:
+    """Compose prints it to its standard output, and the rest to the other."""
+    engine(tmp_path)
+    (tmp_path / "running").write_text("lab\ngrafana\n")
+    more_than_a_pipe_holds = "#8 Unpacking libgpg-error0 (1.46-1) ...\n" * 10_000
+    (tmp_path / "build").write_text(more_than_a_pipe_holds)
+    ports = {f"SMOLMON_{n}_PORT": str(answering) for n in ("GRAFANA", "LAB_PROMETHEUS")}
+    done = up(tmp_path, "--lab", BUILD=str(tmp_path / "build"), **ports)
+    assert done.returncode == 0, done.stderr
+    assert "Container smolmon-x-1  Started" in done.stdout
+    assert "libgpg" not in done.stdout
 
 
 def test_what_was_made_anew_is_not_told_to_read_again(tmp_path: Path, answering: int) -> None:
