@@ -46,6 +46,12 @@ class System(Protocol):
     def unarmed(self, said: str) -> str:
         """One line on why a rollback was not armed, from the last words of that script."""
 
+    def agent(self, *words: str) -> str:
+        """Lines that run the installed agent, by an interpreter that the exporter would have too.
+
+        Its status is theirs.
+        """
+
     # What `smolmon verify` looks at.
 
     def forwarding(self) -> str:
