@@ -17,9 +17,8 @@ from smolmon.alerts.render import HEADER, RenderError, check_webhook, write
 from smolmon.alerts.shared import monitor_of, notify_of
 from smolmon.alerts.speed import duration
 from smolmon.cluster import Cluster
-from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER
 from smolmon.commands.options import clusters_option, load_cluster
-from smolmon.commands.render import IN_COMPOSE, in_containers, texts, written
+from smolmon.commands.render import IN_COMPOSE, in_containers, starts_alertmanager, texts, written
 from smolmon.compose import engine as engines
 from smolmon.compose import ready, settings
 from smolmon.compose.engine import ComposeError, Engine
@@ -75,10 +74,11 @@ def up(
             return
         engine = engines.find()
         _check_credentials(clusters, folder)
-        if url is None:
+        if url is None and starts_alertmanager(monitor_of(in_containers(clusters))):
             _check_receivers(clusters, folder)
+        made = texts(clusters, 1.0, url, names)
         _say(f"writing the configuration into {folder}")
-        written(folder, texts(clusters, 1.0, url, names))
+        written(folder, made)
         _start(engine, folder, clusters, services_of(in_containers(clusters), long_term))
     except (ComposeError, RenderError, TrustError) as error:
         click.echo(str(error), err=True)
@@ -111,9 +111,9 @@ def services_of(clusters: Sequence[Cluster], long_term: bool) -> list[str]:
     """
     monitor = monitor_of(clusters)
     found = ["prometheus"]
+    if starts_alertmanager(monitor):
+        found.append("alertmanager")
     if not monitor.agent:
-        if monitor.alertmanager == DEFAULT_ALERTMANAGER:
-            found.append("alertmanager")
         found.append("grafana")
     return [*found, "long-term"] if long_term else found
 
@@ -140,7 +140,7 @@ def _check_receivers(clusters: Sequence[Cluster], folder: Path) -> None:
             f"notify: {name} cannot be read in the container; put the file into "
             f"{inside / 'secrets'}, readable by you alone, and write `secrets/{Path(name).name}`"
         )
-    if not notify.receivers:
+    if not notify.receivers and not notify_of(in_containers(clusters)).local:
         _say("note: nobody is told of alerts; name a receiver under `notify` in the cluster file")
 
 

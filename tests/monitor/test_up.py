@@ -163,6 +163,58 @@ def test_a_monitor_at_other_ports_of_this_machine_is_the_one_in_containers(
     assert "http://prometheus:9090" in source.read_text()
 
 
+HOOK = "{kind: webhook, url: 'http://localhost:9099/'}"
+MAIL = "{kind: email, to: a@b.example, from: a@b.example, smarthost: 'localhost:25'}"
+REMEDY = "is the container; write an address of this machine, at which it listens\n"
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "told"),
+    [
+        (f"notify: {{receivers: {{home: {HOOK}, mail: {MAIL}}}}}", [],
+         f"notify.receivers.home.url: in a container, localhost {REMEDY}"
+         f"notify.receivers.mail.smarthost: in a container, localhost {REMEDY}"),
+        (f"notify: {{receivers: {{home: {HOOK}}}}}", ["--webhook", "http://127.0.0.2:1/x"],
+         f"--webhook: in a container, 127.0.0.2 {REMEDY}"),
+        ("monitor: {remote_write: [{url: 'https://m.example/'}, {url: 'http://[::1]:8428/'}]}", [],
+         f"monitor.remote_write[1].url: in a container, ::1 {REMEDY}"),
+    ],
+)  # fmt: skip
+def test_what_would_be_sent_to_the_container_itself_is_refused(
+    tmp_path: Path, section: str, options: list[str], told: str
+) -> None:
+    engine(tmp_path)
+    (tmp_path / "c.yaml").write_text(f"{EXAMPLE.read_text()}\n{section}\n")
+    done = smolmon(tmp_path, "up", "-c", "c.yaml", *options)
+    assert (done.returncode, done.stderr) == (2, told)
+    assert not (tmp_path / "monitor").exists()
+    # So it is where compose is run by hand; without containers it is right.
+    rendered = smolmon(tmp_path, "render", "monitor", "-c", "c.yaml", "--compose", *options)
+    assert (rendered.returncode, rendered.stderr) == (2, told)
+    assert smolmon(tmp_path, "render", "monitor", "-c", "c.yaml", *options).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "notify: {local: 'http://192.168.1.20:9099/'}",
+        # Whom that tells is its own business.
+        "monitor: {alertmanager: 'http://192.168.1.20:9093'}\n"
+        f"notify: {{receivers: {{home: {HOOK}}}}}",
+    ],
+)
+def test_that_nobody_is_told_is_said_where_it_is_so(
+    tmp_path: Path, answering: int, section: str
+) -> None:
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    (tmp_path / "c.yaml").write_text(f"{EXAMPLE.read_text()}\n{section}\n")
+    ports = {f"SMOLMON_{name}_PORT": str(answering) for name in PORTS}
+    done = smolmon(tmp_path, "up", "-c", "c.yaml", **ports)
+    assert done.returncode == 0, done.stderr
+    assert "nobody is told" not in done.stdout
+
+
 def test_clusters_that_disagree_are_told_of(tmp_path: Path) -> None:
     engine(tmp_path)
     named = []
