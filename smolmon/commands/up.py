@@ -175,7 +175,8 @@ def _start(
     project = _project(folder)
     running = engines.running(engine, _name(folder), services)
     new = {s: (settings.PORTS[s][0], chosen[s]) for s in services if s not in running}
-    ready.check_free(new)
+    again = "smolmon up --lab" if "lab" in services else "smolmon up"
+    ready.check_free(new, again)
     _say(f"starting {', '.join(services)} (the first time, their images are fetched)")
     try:
         # The lab's image is made anew where the checkout has changed.
@@ -187,7 +188,7 @@ def _start(
             raise
         raise ComposeError(
             f"{error}; {network} is another network's here: choose one that is free, "
-            f"{settings.SUBNET}=10.1.2.0/24 smolmon up"
+            f"{settings.SUBNET}=10.1.2.0/24 {again}"
         ) from error
     # One that was made anew has read its files, and might not survive a signal so early.
     now = engines.running(engine, _name(folder), ("prometheus", "alertmanager"))

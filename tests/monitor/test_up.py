@@ -6,6 +6,7 @@ The engines here are stand-ins, small programs on PATH: no daemon runs where the
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -266,14 +267,24 @@ def test_each_trouble_is_one_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_port_that_is_taken_is_named_with_the_variable_that_moves_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "service", "variable"),
+    [
+        ([], "prometheus", "SMOLMON_PROMETHEUS_PORT"),
+        (["--lab"], "lab", "SMOLMON_LAB_PROMETHEUS_PORT"),
+    ],
+)
+def test_a_port_that_is_taken_is_named_with_the_variable_that_moves_it(
+    tmp_path: Path, options: list[str], service: str, variable: str
+) -> None:
     engine(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        done = up(tmp_path, SMOLMON_PROMETHEUS_PORT=str(port))
+        done = up(tmp_path, *options, **{variable: str(port)})
     assert done.returncode == 1
-    assert done.stderr.startswith(f"port {port} on 127.0.0.1, for prometheus, is taken by another")
-    assert "SMOLMON_PROMETHEUS_PORT=" in done.stderr
+    assert done.stderr.startswith(f"port {port} on 127.0.0.1, for {service}, is taken by another")
+    way_out = rf" {variable}=\d+ smolmon up{''.join(f' {o}' for o in options)}\n"
+    assert re.search(way_out, done.stderr), done.stderr
     assert done.stderr.count("\n") == 1
     assert "up --detach" not in (tmp_path / "log").read_text()
 
@@ -322,15 +333,20 @@ def test_a_podman_that_is_too_old_is_told(tmp_path: Path, answer: str, message: 
     assert done.stderr.count("\n") == 1
 
 
-def test_a_taken_subnet_is_told_with_the_way_out(tmp_path: Path, answering: int) -> None:
+@pytest.mark.parametrize(
+    ("options", "subnet"), [([], "10.213.97.0/24"), (["--lab"], "10.97.213.0/24")]
+)
+def test_a_taken_subnet_is_told_with_the_way_out(
+    tmp_path: Path, options: list[str], subnet: str
+) -> None:
     engine(tmp_path)
-    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\nlab\n")
     said = "failed to create network smolmon_monitor: Pool overlaps with other one"
-    done = up(tmp_path, FAIL="1", SAID=said)
+    done = up(tmp_path, *options, FAIL="1", SAID=said)
     assert done.returncode == 1
     assert done.stderr == (
-        f"docker compose: {said}; 10.213.97.0/24 is another network's here: choose one that is "
-        "free, SMOLMON_SUBNET=10.1.2.0/24 smolmon up\n"
+        f"docker compose: {said}; {subnet} is another network's here: choose one that is free, "
+        f"{' '.join(['SMOLMON_SUBNET=10.1.2.0/24 smolmon up', *options])}\n"
     )
 
 
