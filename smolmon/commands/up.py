@@ -229,7 +229,7 @@ def _progress(line: str) -> None:
     # Podman's: of what runs and stays, and which program it had run.
     if "name is already in use" in line or line.startswith("Error: executing "):
         return
-    # What builds an image is shown too, and installs a libgpg-error0.
+    # The build of an image comes by here too, and installs a libgpg-error0.
     if line.endswith(("Pulled", "Started", "Recreated")) or re.search(r"(?i)\berror\b", line):
         _say(f"  {line}")
 
