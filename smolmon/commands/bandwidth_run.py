@@ -29,7 +29,7 @@ AROUND = 4.0
 ASKING = 2.0  # seconds that it takes to ask the training server's node before
 PATIENCE = 10.0  # seconds: as long as the agent waits for the other end
 USAGE = 2  # the exit code of the agent, as of every command, for wrong usage or a wrong file
-LOGIN = PERSIST / 2  # seconds before there is room: connections that nobody uses have ended
+LOGIN = PERSIST / 2  # seconds before there is room, to log in again: by then the first has ended
 
 Said = Mapping[str, Mapping[str, Any]]  # by node: JSON objects of the agent's `bandwidth end`
 # Of two reasons, which to tell: the later, the more likely its end was only left alone.
