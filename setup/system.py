@@ -47,10 +47,7 @@ class System(Protocol):
         """One line on why a rollback was not armed, from the last words of that script."""
 
     def agent(self, *words: str) -> str:
-        """Lines that run the installed agent, by an interpreter that the exporter would have too.
-
-        Its status is theirs.
-        """
+        """Lines that run the installed agent, by the interpreter that its service has."""
 
     # What `smolmon verify` looks at.
 
