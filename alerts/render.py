@@ -23,7 +23,6 @@ from smolmon.alerts.prometheus import Names, config, flags, targets
 from smolmon.alerts.shared import disagreement, monitor_of, notify_of
 from smolmon.alerts.speed import scale_rules
 from smolmon.cluster import Cluster
-from smolmon.cluster.notify import DEFAULT_LOCAL
 
 HEADER = "# Written by smolmon render. Changes are lost when it writes again.\n"
 ALERTMANAGER = "127.0.0.1:9093"
@@ -67,7 +66,7 @@ def check_webhook(url: str) -> str:
     except ValueError:
         usable = False
     if not usable or not url.isprintable() or " " in url:
-        raise RenderError(f"--webhook: {url!r} is not a URL such as {DEFAULT_LOCAL}")
+        raise RenderError(f"--webhook: {url!r} is not a URL such as http://hook.example:9099/")
     return url
 
 

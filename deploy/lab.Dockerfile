@@ -2,8 +2,8 @@
 FROM docker.io/library/debian:12.12-slim
 
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        ca-certificates curl debian-archive-keyring iproute2 libiperf0 mmdebstrap nftables \
-        openssh-client procps python3 python3-venv systemd-container \
+        ca-certificates curl debian-archive-keyring iproute2 iputils-ping libiperf0 mmdebstrap \
+        nftables openssh-client procps python3 python3-venv systemd-container \
     && rm -rf /var/lib/apt/lists/*
 
 COPY . /usr/src/smolmon

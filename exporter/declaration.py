@@ -34,7 +34,7 @@ class Declaration:
 def load(path: Path, node: str) -> Declaration:
     """Read the cluster file at `path`. Raises DeclarationError."""
     try:
-        text = text_of(path)
+        text = text_of(path, "`smolmon setup` at the controller")
         cluster = parse(text, str(path))
     except ClusterError as error:
         raise DeclarationError(str(error)) from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -48,8 +50,7 @@ def server(
                 self.send_error(400, "not a notification of Alertmanager")
                 return
             try:
-                with file.open("a", encoding="utf-8") as stream:
-                    stream.write("".join(json.dumps(one) + "\n" for one in received))
+                append(file, "".join(json.dumps(one) + "\n" for one in received))
             except OSError as error:  # a full disk: Alertmanager tries again
                 sys.stderr.write(f"{file}: {error.strerror}; Alertmanager will send it again\n")
                 self.send_error(503, "cannot be kept")
@@ -66,6 +67,23 @@ def server(
 
     file.parent.mkdir(parents=True, exist_ok=True)
     return HTTPServer(("127.0.0.1", port), Handler)
+
+
+def append(file: Path, text: str) -> None:
+    """All of `text`, or nothing: a full disk takes a part, and the next line would go on from it.
+
+    Raises OSError.
+    """
+    with file.open("ab", buffering=0) as stream:
+        before = os.fstat(stream.fileno()).st_size
+        left = memoryview(text.encode())
+        try:
+            while left:
+                left = left[stream.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                stream.truncate(before)
+            raise
 
 
 def now() -> str:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from smolmon.cluster import Cluster
+from smolmon.cluster.edit import EditError
 from smolmon.lab import controller, forward, mac_nodes, machines, monitor, place, rootfs, wires
 from smolmon.lab.down import down, missing_folders, start_time
 from smolmon.lab.errors import LabError
+from smolmon.lab.own_monitor import with_own_monitor
 from smolmon.lab.place import Lab, State
 from smolmon.lab.plan import CONTROLLER, Plan, namespace, plan
 
@@ -60,6 +62,7 @@ def up(
     """
     check_host()
     wanted = plan(cluster)
+    text = _copy(file)
     started = time.monotonic()
     cache = place.cache()
     try:
@@ -73,7 +76,7 @@ def up(
         base = rootfs.ensure(suite, cache, say)
         try:
             lab = _mount(cache)
-            lab.cluster_file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+            lab.cluster_file.write_text(text, encoding="utf-8")
             lab.write_state(_state(file, suite, speed, bare))
             addresses = _boot(lab, wanted, base)
         except BaseException:
@@ -85,6 +88,13 @@ def up(
         _provision(lab, cluster, speed, addresses, say)
         say(f"up in {time.monotonic() - started:.1f} s")
     return addresses
+
+
+def _copy(file: Path) -> str:
+    try:
+        return with_own_monitor(file.read_text(encoding="utf-8"), str(file))
+    except EditError as error:
+        raise LabError(str(error), code=2) from error
 
 
 def _mount(cache: Path) -> Lab:

@@ -28,6 +28,7 @@ from smolmon.setup.shell import framed, unframed
 from smolmon.setup.together import ended_by
 
 CONNECT_TIMEOUT = 8  # seconds
+PERSIST = 60  # seconds without use, after which a shared connection ends by itself
 
 
 @frozen
@@ -44,6 +45,7 @@ class SshError(Exception):
 
     def __init__(self, node: str, what: str, remedy: str) -> None:
         super().__init__(f"{node}: {what}; {remedy}")
+        self.node = node
 
 
 class Runner(Protocol):
@@ -158,9 +160,9 @@ _FRESH = ("-o", "ControlMaster=no", "-o", "ControlPath=none")
 
 
 def _shared(socket: Path) -> tuple[str, ...]:
-    # It ends by itself after a minute without use, should we be killed before we end it.
+    # It ends by itself, should we be killed before we end it.
     return (
-        *("-o", "ControlMaster=auto", "-o", "ControlPersist=60"),
+        *("-o", "ControlMaster=auto", "-o", f"ControlPersist={PERSIST}"),
         *("-o", f"ControlPath={socket}"),
     )
 

@@ -46,6 +46,9 @@ class System(Protocol):
     def unarmed(self, said: str) -> str:
         """One line on why a rollback was not armed, from the last words of that script."""
 
+    def agent(self, *words: str) -> str:
+        """Lines that run the installed agent, by the interpreter that its service has."""
+
     # What `smolmon verify` looks at.
 
     def forwarding(self) -> str:

@@ -12,6 +12,7 @@ OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 def main() -> None:
     """Run the command line."""
+    _open_what_is_closed()
     from smolmon.cli import cli  # noqa: PLC0415 - kept out of import time
 
     try:
@@ -27,6 +28,13 @@ def main() -> None:
         # Python would say once more at its end that the output takes nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _open_what_is_closed() -> None:
+    """A standard stream that was closed (`>&-`) is None, and its number the next file's."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from smolmon.commands import bandwidth_run
 from smolmon.commands.bandwidth_run import lines, read_end
 from smolmon.commands.bandwidth_schedule import show
 from smolmon.commands.rates import rate
-from smolmon.setup.ssh import Result, SshError
+from smolmon.setup.ssh import PERSIST, Result, SshError
 from tests.cluster.clusters import EXAMPLES, GUIDE, guide
 
 
@@ -115,9 +115,8 @@ class TestRun:
         ("vague", "clear", "words"),
         [
             ("peer_busy", "training", "; wait, or use --force"),
-            ("timeout", "address", "; is 10.10.0.1 its address, and TCP port 9743 free?"),
             ("connect_timeout", "link_down", "; `smolmon doctor` looks for a cause"),
-            ("peer_busy", "unavailable", "; install it: `sudo apt install libiperf0`, on macOS"),
+            ("peer_busy", "unavailable", "; it must be made for the processor that Python is"),
             ("no_client", "connect_timeout", "; does a firewall on mini1 let TCP port 9743 in?"),
             ("refused", "something new", "; `smolmon doctor` looks for a cause"),
         ],
@@ -128,12 +127,30 @@ class TestRun:
             assert "of no help" not in line
             assert f": it is so{words}" in line
 
+    def test_an_address_is_that_of_the_end_that_lacks_it(self):
+        lacking = end(reason="address", text="it is so")
+        (sender,) = self.say(lacking, end(reason="no_client", text="of no help"))
+        assert sender.endswith(": pi4: it is so; is 192.168.51.4 its address?")
+        (receiver,) = self.say(end(reason="timeout", text="of no help"), lacking)
+        assert receiver.endswith(
+            ": mini1: it is so; is 10.10.0.1 its address, and TCP port 9743 free?"
+        )
+
+    def test_a_library_is_to_be_installed_where_there_is_none(self):
+        absent = end(reason="unavailable", text="there is no libiperf (looked for x)")
+        (line,) = self.say(absent, end(reason="no_client", text="x"))
+        assert line.endswith(
+            "; install it: `sudo apt install libiperf0`, on macOS `brew install iperf3`"
+        )
+
     @pytest.mark.parametrize(
         ("result", "words"),
         [
             (Result(2, "", "python3: can't open file '/opt/x': [Errno 2]"), "run `smolmon setup`"),
             (Result(2, "", "Error: No such command 'bandwidth'."), "older than this smolmon"),
+            (Result(2, "", "Error: No such option: --force"), "older than this smolmon"),
             (Result(2, "", "Error: there is no node pi9; nodes are"), "cluster file differs"),
+            (Result(2, "", "Error: pi5 and pi4 are not meant to reach"), "cluster file differs"),
             (Result(1, "", "Killed"), "its agent failed: Killed"),
             (Result(0, "", ""), "it said nothing"),
         ],
@@ -143,6 +160,14 @@ class TestRun:
             read_end("pi4", result)
         assert words in str(error.value)
         assert len(str(error.value).splitlines()) == 1
+
+    def test_whether_anybody_trains_is_for_the_servers_node_to_say(self):
+        """Its own cluster file may name another."""
+        wrong = smolmon("training", "--cluster", GUIDE, "--node", "mini2")
+        assert wrong.exit_code == bandwidth_run.USAGE
+        assert wrong.output.endswith("Error: the training server's node is mini1, not mini2\n")
+        with pytest.raises(SshError, match=r"its cluster file differs: .*; run `smolmon setup`"):
+            read_end("mini2", Result(wrong.exit_code, "", wrong.output))
 
     def test_what_cannot_be_is_refused(self):
         wrong = smolmon("run", "pi5", "pi4", "--cluster", GUIDE)
@@ -174,6 +199,48 @@ class TestRun:
             assert not [s for s in taken if s.end + 2 > free + 1e-3 and s.start < free + 12 - 1e-3]
 
 
+class Clock:
+    """In the place of `time`: to sleep is to move it on."""
+
+    def __init__(self, now):
+        self.now = now
+
+    def time(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Login:
+    """A node at which it takes some time to log in; it keeps when that was."""
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds, self.times = clock, seconds, []
+
+    async def run(self, script, *_):
+        self.clock.now += self.seconds
+        self.times.append(self.clock.now)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 20])
+def test_connections_last_until_there_is_room(monkeypatch, seconds):
+    cluster = evolve(guide(), bandwidth=evolve(guide().bandwidth, duration=60))
+    test = between(cluster, "pi4", "mini1")
+    waits = []
+    for moment in range(0, 3600, 29):
+        clock = Clock(1.7e9 + moment)
+        free = bandwidth_run.free_from(cluster, test, clock.now)
+        login = Login(clock, seconds)
+        login.times.append(clock.now)
+        waits.append(free - clock.now)
+        monkeypatch.setattr(bandwidth_run, "time", clock)
+        bandwidth_run._wait_for_room(cluster, test, {"pi4": login}, quiet=True)
+        assert clock.now == pytest.approx(free)
+        assert clock.now - login.times[-1] < PERSIST
+    assert max(waits) > 2 * PERSIST
+
+
 @pytest.fixture
 def nodes(tmp_path, monkeypatch):
     """A stand-in for ssh that runs scripts here, where an agent says what a test writes for it.
@@ -182,14 +249,15 @@ def nodes(tmp_path, monkeypatch):
     """
     log = tmp_path / "log"
     log.touch()
-    agent = tmp_path / "agent"
+    agent = tmp_path / "agent"  # for the interpreter: its first argument is the agent's file
     agent.write_text(
-        f'#!/bin/sh\necho "$DESTINATION $*" >> {log}\nexec sh {tmp_path}/$DESTINATION.$2\n'
+        '#!/bin/sh\n[ "$1" != -c ] || exit 0\nshift\n'
+        f'echo "$DESTINATION $*" >> {log}\nexec sh {tmp_path}/$DESTINATION.$2\n'
     )
     ssh = tmp_path / "ssh"
     ssh.write_text(
         '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nexport DESTINATION=$2 SSH=$$\n'
-        f"sed 's|python3 /opt/smolmon/smolmon.pyz|{agent}|' | exec sh -s\n"
+        f"sed 's|^python3 |{agent} |; s|/opt/homebrew/bin/python3|{agent}|' | exec sh -s\n"
     )
     for program in (agent, ssh):
         program.chmod(0o755)
@@ -262,6 +330,21 @@ class TestRunOverSsh:
         assert done.exit_code == 1
         assert "it does not answer" in done.output
         assert "waiting" not in done.output
+
+    def test_a_servers_node_that_is_off_need_not_be_asked(self, nodes, quiet, tmp_path):
+        say, _ = nodes
+        off = '[ "$DESTINATION" != mini1 ] || { echo Connection timed out >&2; exit 255; }'
+        ssh = (tmp_path / "ssh").read_text()
+        (tmp_path / "ssh").write_text(ssh.replace("sed ", f"{off}\nsed "))
+        for destination in ("mini2", "mini3"):
+            say(destination, "end", end({**GOOD, "rate": 3e9}))
+        done = smolmon("run", "mini2", "mini3", "--cluster", quiet)
+        assert done.exit_code == 1
+        assert done.output.startswith("mini1: it does not answer; ")
+        assert "; --force measures without asking mini1 whether training runs\n" in done.output
+        assert smolmon("run", "mini2", "mini3", "--cluster", quiet, "--force").exit_code == 0
+        # Where it is an end itself, nothing measures without it.
+        assert "--force" not in smolmon("run", "mini2", "mini1", "--cluster", quiet).output
 
     def test_ctrl_c_on_a_terminal_leaves_no_traceback(self, nodes, quiet, tmp_path):
         say, log = nodes

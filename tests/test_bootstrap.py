@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,19 @@ def test_what_the_lab_needs_is_named_where_apt_is_not(elsewhere: dict[str, str])
     assert done.stderr.startswith("scripts/bootstrap: this is not Debian or Ubuntu; install ")
     assert " mmdebstrap " in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_labs_image_has_the_programs_that_the_lab_needs() -> None:
+    script = (ROOT / "scripts/bootstrap").read_text(encoding="utf-8")
+    needed = set(re.findall(r"^ *need \S+ (\S+)$|missing\+=\(([a-z]\S*)\)", script, re.MULTILINE))
+    image = (ROOT / "deploy/lab.Dockerfile").read_text(encoding="utf-8")
+    installed = image.split("--no-install-recommends")[1].split("&&")[0].replace("\\", "").split()
+    # In the image curl asks after its health, and procps is for who looks inside.
+    only_tests, only_image = (
+        {"dbus-daemon", "tmux"},
+        {"curl", "procps"},
+    )
+    assert set(installed) == {a or b for a, b in needed} - only_tests | only_image
 
 
 def test_another_word_is_told_of(elsewhere: dict[str, str]) -> None:

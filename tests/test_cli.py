@@ -123,6 +123,18 @@ def test_an_output_that_takes_no_more_is_one_line() -> None:
         assert done.stderr == "smolmon: the output: No space left on device\n"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("file", "code"), [("guide.yaml", 0), ("none.yaml", 2), ("", 2)])
+def test_a_standard_stream_may_be_closed(closed: str, file: str, code: int) -> None:
+    words = [sys.executable, "-m", "smolmon", "check", "-c", f"{ROOT}/examples/{file}"]
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(words)} {closed}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert bool(done.stdout) == (code == 0 and ">&-" not in closed.replace("2>&-", ""))
+
+
 def test_a_folder_that_one_may_not_enter_is_one_line(tmp_path: Path) -> None:
     shut = tmp_path / "shut"
     shut.mkdir()

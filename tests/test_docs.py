@@ -19,24 +19,31 @@ from attrs import frozen
 
 from smolmon.cluster import parse
 from smolmon.commands.reference import contexts
+from smolmon.lab import demo, matrix_run
 from smolmon.lab.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+SCRIPTS = {"scripts/demo": demo.main, "scripts/fault-matrix": matrix_run.main}
 COMMANDS = {context.command_path: context for context in contexts()}
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SPAN = re.compile(r"`([^`]+)`")
+SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 LINE = re.compile(r"(?:^|-- |\$ )((?:\.venv/bin/)?smolmon(?: [^|#&;>\n]*)?)", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)?(?:#([^)\s]+))?\)")
 
 
-def said(page: Path) -> list[str]:
+def said(page: Path, line: re.Pattern[str] = LINE) -> list[str]:
     """The `smolmon` commands of a page, outside generated help."""
     if page.name == "commands.md":
         return []
     text = page.read_text()
-    spans = [span.replace("\n", " ") for span in SPAN.findall(BLOCK.sub("", text))]
-    return [found.strip() for one in (*BLOCK.findall(text), *spans) for found in LINE.findall(one)]
+    spans = [span.replace("\n", " ") for _, span in SPAN.findall(BLOCK.sub("", text))]
+    return [found.strip() for one in (*BLOCK.findall(text), *spans) for found in line.findall(one)]
+
+
+def scripted(page: Path) -> list[str]:
+    """The commands of a page that run a script of ours whose options click knows."""
+    return said(page, re.compile(rf"^((?:{'|'.join(SCRIPTS)})\b[^|#&;>\n]*)", re.MULTILINE))
 
 
 def anchors(page: Path) -> set[str]:
@@ -82,8 +89,19 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
             assert anchor in anchors(target), f"{page.name}: {path}#{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_script_takes_what_a_page_gives_it(page: Path) -> None:
+    for text in scripted(page):
+        program, *words = shlex.split(text)
+        try:
+            SCRIPTS[program].make_context(program, words)
+        except click.UsageError as error:
+            pytest.fail(f"{page.name}: `{text}`: {error.format_message()}")
+
+
 def test_commands_are_found_in_the_pages() -> None:
     assert len({text for page in PAGES for text in said(page)}) > 20
+    assert {text.split()[0] for page in PAGES for text in scripted(page)} == SCRIPTS.keys()
 
 
 # -- every command of a code block is run, or is marked --------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from smolmon.exporter.bandwidth import report
 from smolmon.exporter.bandwidth.job import (
+    ABSENT,
     CONNECT_TIMEOUT,
     Answer,
     Job,
@@ -120,9 +121,7 @@ def _loaded(kind: Any) -> Any:  # noqa: ANN401
                 unusable.append(f"{name} cannot be loaded: {' '.join(str(error).split())}")
             continue
         return kind(lib_name=name)
-    raise OSError(
-        "; ".join(unusable) or f"there is no libiperf (looked for {', '.join(LIBRARIES)})"
-    )
+    raise OSError("; ".join(unusable) or f"{ABSENT} (looked for {', '.join(LIBRARIES)})")
 
 
 def _call(test: Any, name: str, kind: Any, value: float) -> None:  # noqa: ANN401

@@ -22,7 +22,7 @@ from attrs import frozen
 from smolmon.cluster import Cluster, derive
 from smolmon.cluster.timetable import Test, timetable
 from smolmon.exporter.bandwidth.due import due
-from smolmon.exporter.bandwidth.local import Local
+from smolmon.exporter.bandwidth.local import DURING, Local
 from smolmon.exporter.bandwidth.outcome import Aborted, Skipped
 from smolmon.exporter.system import NotAvailableError
 
@@ -149,16 +149,15 @@ async def give(
         if superseded:
             superseded.close()
 
+    def tell(training: bool) -> None:
+        for writer in asking.values():
+            if not writer.is_closing():
+                writer.write(BUSY if training else GO)
+
     async def answer() -> None:
         server = await _listening(place, admit)
         try:
-            async for training in local.training():
-                for writer in asking.values():
-                    if not writer.is_closing():
-                        writer.write(BUSY if training else GO)
-        except (OSError, NotAvailableError) as error:
-            log.warning("bandwidth: cannot tell others whether training runs: %s", error)
-            await asyncio.Event().wait()  # who is told nothing does not test
+            await _watched(local, tell)
         finally:
             server.close()
 
@@ -169,6 +168,20 @@ async def give(
     finally:
         for writer in asking.values():
             writer.close()
+
+
+async def _watched(local: Local, tell: Callable[[bool], None]) -> None:
+    """Tell at every look whether training runs, until cancelled; nothing while that is unknown."""
+    told = False
+    while True:
+        try:
+            async for training in local.training():
+                tell(training)
+        except (OSError, NotAvailableError) as error:
+            if not told:
+                log.warning("bandwidth: cannot tell others whether training runs: %s", error)
+            told = True
+        await asyncio.sleep(DURING)
 
 
 async def _listening(

@@ -13,6 +13,7 @@ from smolmon.bounds import DURATIONS, STREAMS
 
 CONNECT_TIMEOUT = 2.0  # seconds; without one a SYN that is dropped takes 135 s to fail
 LONGEST = 300.0  # seconds that a child may live
+ABSENT = "there is no libiperf"  # how the text begins of a child that finds none
 
 
 class Role(str, Enum):

@@ -38,7 +38,12 @@ def one_end(cluster: Cluster, node: str, source: str, target: str, *, force: boo
 
 
 def training(cluster: Cluster, node: str) -> str:
-    """What speaks against a test, as seen from the training server's node: an outcome as JSON."""
+    """What speaks against a test, as seen from the training server's node: an outcome as JSON.
+
+    Raises ValueError where `node` is another.
+    """
+    if node != cluster.server.node:
+        raise ValueError(f"the training server's node is {cluster.server.node}, not {node}")
     with _local(cluster, node) as local:
         return as_json(asyncio.run(_training(local)))
 

@@ -8,7 +8,7 @@ from enum import Enum
 
 from attrs import frozen
 
-from smolmon.exporter.bandwidth.job import Measurement, Role, Trouble
+from smolmon.exporter.bandwidth.job import ABSENT, Measurement, Role, Trouble
 
 
 class Result(str, Enum):
@@ -29,7 +29,7 @@ class Skipped(Enum):
     PEER_BUSY = "peer_busy"  # the other end said that it skips
     BUDGET = "budget"  # the day's bytes are spent
     MISSED = "missed"  # the slot was over: the machine slept, or its clock was set
-    UNAVAILABLE = "unavailable"  # there is no libiperf
+    UNAVAILABLE = "unavailable"  # there is no libiperf that can be loaded
     UNKNOWN = "unknown"  # whether training runs cannot be seen
 
 
@@ -75,6 +75,13 @@ class Outcome:
         """How it ended."""
         kinds = {Skipped: Result.SKIPPED, Aborted: Result.ABORTED, Failed: Result.FAILURE}
         return kinds[type(self.reason)] if self.reason else Result.SUCCESS
+
+
+def remedy(unavailable: str) -> str:
+    """What to do about a node of which that was said without a usable libiperf."""
+    if unavailable.startswith(ABSENT):
+        return "install it: `sudo apt install libiperf0`, on macOS `brew install iperf3`"
+    return "it must be made for the processor that Python is made for, and have all it needs"
 
 
 # Of iperf_api.h.

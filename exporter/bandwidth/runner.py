@@ -17,7 +17,7 @@ from smolmon.exporter.bandwidth.due import due
 from smolmon.exporter.bandwidth.end import Turn
 from smolmon.exporter.bandwidth.job import Job, Role, Trouble
 from smolmon.exporter.bandwidth.local import Local
-from smolmon.exporter.bandwidth.outcome import Aborted, Failed, Outcome, Result, Skipped
+from smolmon.exporter.bandwidth.outcome import Aborted, Failed, Outcome, Result, Skipped, remedy
 
 log = logging.getLogger(__name__)
 
@@ -129,10 +129,8 @@ class Runner:
     def _note(self, trouble: str) -> None:
         available = not trouble
         if self.available != available and (trouble or self.available is False):
-            remedy = "install it (Debian: libiperf0; macOS: brew install iperf3)"
-            log.warning(
-                "bandwidth: %s", f"no tests: {trouble}; {remedy}" if trouble else "tests again"
-            )
+            said = f"no tests: {trouble}; {remedy(trouble)}" if trouble else "tests again"
+            log.warning("bandwidth: %s", said)
         self.available = available
 
     def _takes_part(self, test: Test) -> bool:

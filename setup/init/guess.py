@@ -134,10 +134,10 @@ def _place_the_rest(
 ) -> None:
     """Give an address to whoever has none, and join what hangs in the air; each with a TODO."""
     core = next(iter(links))
-    if known.server not in links[core]:
-        _join(known, links, core, known.server, "the server's address here is not known;")
-    # A number in a name is a wish for an address; who has none takes what is left.
+    # A number in a name is a wish for an address; who has none takes what is left, the server too.
     for name in sorted(known.names, key=lambda name: not NUMBER.search(name)):
+        if name == known.server and name not in links[core]:
+            _join(known, links, core, name, "the server's address here is not known;")
         if any(name in link for link in links.values()):
             continue
         way = _subnet(ways[name]) if name in ways else core
@@ -166,16 +166,23 @@ def _apart(links: dict[IPv4Network, Addresses]) -> list[IPv4Network]:
     return apart
 
 
+def _wish(subnet: IPv4Network, name: str) -> IPv4Address | None:
+    """The address like the number in its name: mini2 has 10.10.0.2 in the guide."""
+    number = NUMBER.search(name)
+    fast = subnet.subnet_of(FABRICS)
+    return subnet.network_address + int(number[0]) if number and fast else None
+
+
 def _join(
     known: Known, links: dict[IPv4Network, Addresses], subnet: IPv4Network, name: str, why: str
 ) -> None:
     """Put `name` on a link with an address that is free there, and say so."""
     used = [a for one in links[subnet].values() for a in one]
-    address = free_address(subnet, used)
-    number = NUMBER.search(name)
-    if number and subnet.subnet_of(FABRICS):  # mini2 has 10.10.0.2 in the guide
-        like_its_name = subnet.network_address + int(number[0])
-        address = like_its_name if like_its_name not in used else address
+    address = _wish(subnet, name)
+    if address is None or address in used:
+        waiting = [n for n in known.names if not any(n in link for link in links.values())]
+        wishes = (_wish(subnet, other) for other in waiting)
+        address = free_address(subnet, [*used, *(wish for wish in wishes if wish)])
     links[subnet][name] = [address]
     key = f"segments.{_segment_name(subnet, list(links))}.members.{name}"
     guess = name if "?" in why else address

@@ -16,7 +16,15 @@ from smolmon.setup.linux.facts_system import Places
 from smolmon.setup.linux.kept import kept
 from smolmon.setup.linux.plan import plan
 from smolmon.setup.linux.removal import removal
-from smolmon.setup.linux.service import DIRECTORY, LEFTOVERS, PATHS, PRIVATE, SYSCTL_FILE, files
+from smolmon.setup.linux.service import (
+    AGENT,
+    DIRECTORY,
+    LEFTOVERS,
+    PATHS,
+    PRIVATE,
+    SYSCTL_FILE,
+    files,
+)
 from smolmon.setup.linux.wanted import Wanted, wanted
 from smolmon.setup.looks import Hop, Kept
 from smolmon.setup.script import HELD, steps_script
@@ -93,6 +101,10 @@ class LinuxSystem:
                 "to its timeout and run again; nothing was changed"
             )
         return f"the rollback could not be armed, so nothing was changed: {said}"
+
+    def agent(self, *words: str) -> str:
+        """See System."""
+        return command("python3", AGENT, *words)
 
     def forwarding(self) -> str:
         """See System."""

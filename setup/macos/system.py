@@ -17,7 +17,7 @@ from smolmon.setup.bundle import Bundle
 from smolmon.setup.looks import Hop, Kept
 from smolmon.setup.macos import asking, rollback
 from smolmon.setup.macos import facts as _facts
-from smolmon.setup.macos.facts import Facts
+from smolmon.setup.macos.facts import OLDEST_PYTHON, Facts
 from smolmon.setup.macos.kept import kept
 from smolmon.setup.macos.neighbours import entries, unknown
 from smolmon.setup.macos.plan import plan
@@ -25,7 +25,19 @@ from smolmon.setup.macos.preflight import refusals, removal_refusals
 from smolmon.setup.macos.removal import removal
 from smolmon.setup.macos.service import LEFTOVERS, files, network_files
 from smolmon.setup.macos.sudoers import sudoers
-from smolmon.setup.macos.tools import DAEMONS, EXPORTER, LOG, NETSTAT, PING, RM, ROUTE, SYSCTL, TAIL
+from smolmon.setup.macos.tools import (
+    AGENT,
+    DAEMONS,
+    EXPORTER,
+    LOG,
+    NETSTAT,
+    PING,
+    PYTHONS,
+    RM,
+    ROUTE,
+    SYSCTL,
+    TAIL,
+)
 from smolmon.setup.macos.wanted import Wanted, member_port, port_of, wanted
 from smolmon.setup.script import HELD
 from smolmon.setup.shell import command, lines, quote
@@ -108,6 +120,18 @@ class MacSystem:
             finish = command("sudo", "/bin/sh", rollback.SCRIPT)
             return f"{rollback.UNFINISHED}; on the node: {finish}; nothing was changed"
         return f"the rollback could not be armed, so nothing was changed: {said}"
+
+    def agent(self, *words: str) -> str:
+        """See System. An SSH session has no Homebrew on its search path: see Facts.python."""
+        enough = f"import sys; sys.exit(sys.version_info < {OLDEST_PYTHON})"
+        return lines(
+            [
+                f"for python in {command(*PYTHONS)}; do",
+                f'  [ -x "$python" ] && "$python" {command("-c", enough)} 2>/dev/null && break',
+                "done",
+                f'"$python" {command(AGENT, *words)}',
+            ]
+        )
 
     def forwarding(self) -> str:
         """See System."""

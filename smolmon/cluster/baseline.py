@@ -12,22 +12,10 @@ from collections.abc import Mapping
 import yaml
 from attrs import evolve, frozen
 
+from smolmon.cluster.edit import Edit, EditError, edited, entries_of, replaced, value_of
 from smolmon.cluster.load import ClusterError, parse
 
 Key = tuple[str, str, str]  # link, source, target
-
-
-class EditError(ValueError):
-    """The text cannot be edited. One line, with the remedy."""
-
-
-@frozen
-class _Edit:
-    """Replace text[start:end] by `text`."""
-
-    start: int
-    end: int
-    text: str
 
 
 def with_baseline(text: str, file: str, figures: Mapping[Key, str]) -> str:
@@ -38,12 +26,9 @@ def with_baseline(text: str, file: str, figures: Mapping[Key, str]) -> str:
     before = parse(text, file)
     if not figures:
         return text
-    edited = text
-    # From the end to the beginning, so that places do not move.
-    for edit in sorted(_edits(text, file, figures), key=lambda e: e.start, reverse=True):
-        edited = edited[: edit.start] + edit.text + edited[edit.end :]
+    made = edited(text, _edits(text, file, figures))
     try:
-        after = parse(edited, file)
+        after = parse(made, file)
     except ClusterError as error:
         raise EditError(_refused(file, 1, f"would become unusable ({error})")) from None
     # It must be what was asked for, and nothing else.
@@ -55,43 +40,43 @@ def with_baseline(text: str, file: str, figures: Mapping[Key, str]) -> str:
         raise EditError(_refused(file, 1, "is written in a way that cannot be edited safely"))
     if any(found[key] != value for key, value in kept.items()):
         raise EditError(_refused(file, 1, "is written in a way that cannot be edited safely"))
-    return edited
+    return made
 
 
 def _refused(file: str, line: int, why: str) -> str:
     return f"{file}:{line}: {why}; write `bandwidth` and its `baseline` over several lines"
 
 
-def _edits(text: str, file: str, figures: Mapping[Key, str]) -> list[_Edit]:
+def _edits(text: str, file: str, figures: Mapping[Key, str]) -> list[Edit]:
     newline = "\r\n" if "\r\n" in text else "\n"
     top = yaml.compose(text, Loader=yaml.SafeLoader)
     assert top is not None  # noqa: S101 - it is a cluster file
     place = _Place(text, file, newline)
-    section = _value(top, "bandwidth")
+    section = value_of(top, "bandwidth")
     grouped: dict[str, dict[str, str]] = {}
     for (link, source, target), value in figures.items():
         grouped.setdefault(link, {})[f"{source}->{target}"] = value
     if section is None:
         return [place.append(["bandwidth:", *_block(grouped, "  ")])]
-    recorded = _value(section, "baseline")
-    if recorded is None or not _entries(recorded):
+    recorded = value_of(section, "baseline")
+    if recorded is None or not entries_of(recorded):
         if recorded is not None:  # `baseline:` with nothing below it, or `{}`
             return [place.below(section, "baseline", recorded, _block(grouped, "")[1:])]
         return [place.first(top, "bandwidth", section, _block(grouped, ""))]
-    edits: list[_Edit] = []
+    edits: list[Edit] = []
     unknown: dict[str, dict[str, str]] = {}
     for link, values in grouped.items():
-        entries = _value(recorded, link)
-        if entries is None or not _entries(entries):
+        entries = value_of(recorded, link)
+        if entries is None or not entries_of(entries):
             unknown[link] = values
             continue
         new = []
         for name, value in values.items():
-            old = _value(entries, name)
+            old = value_of(entries, name)
             if old is None:
                 new.append(f"{name}: {value}")
             else:
-                edits.append(_Edit(old.start_mark.index, old.end_mark.index, value))
+                edits.append(replaced(old, value))
         if new:
             edits.append(place.after(entries, new))
     # First, so that at the same place they come to stand behind what is new in the last link.
@@ -111,15 +96,6 @@ def _links(grouped: Mapping[str, Mapping[str, str]]) -> list[str]:
     ]
 
 
-def _entries(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
-    return list(node.value) if isinstance(node, yaml.MappingNode) else []
-
-
-def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    entries = _entries(node) if node is not None else []
-    return next((value for name, value in entries if name.value == key), None)
-
-
 def _in_braces(node: yaml.Node) -> bool:
     return isinstance(node, yaml.CollectionNode) and bool(node.flow_style)
 
@@ -132,43 +108,43 @@ class _Place:
     file: str
     newline: str
 
-    def append(self, lines: list[str]) -> _Edit:
+    def append(self, lines: list[str]) -> Edit:
         """At the end of the file."""
         end = len(self.text)
         gap = "" if self.text.endswith("\n") else self.newline
-        return _Edit(end, end, gap + self.newline + self._joined(lines, 0))
+        return Edit(end, end, gap + self.newline + self._joined(lines, 0))
 
-    def first(self, parent: yaml.Node, key: str, child: yaml.Node, lines: list[str]) -> _Edit:
+    def first(self, parent: yaml.Node, key: str, child: yaml.Node, lines: list[str]) -> Edit:
         """As the first entries of the mapping `child`, which stands below its key in `parent`."""
-        name = next(n for n, _ in _entries(parent) if n.value == key)
-        if not _entries(child):
+        name = next(n for n, _ in entries_of(parent) if n.value == key)
+        if not entries_of(child):
             return self.below(parent, key, child, lines)
-        head = _entries(child)[0][0]
+        head = entries_of(child)[0][0]
         if _in_braces(child) or head.start_mark.line == name.start_mark.line:
             raise self._refusal(child)
         at = self._line_end(name.end_mark.index)
-        return _Edit(at, at, self._joined(lines, head.start_mark.column))
+        return Edit(at, at, self._joined(lines, head.start_mark.column))
 
-    def below(self, parent: yaml.Node, key: str, empty: yaml.Node, lines: list[str]) -> _Edit:
+    def below(self, parent: yaml.Node, key: str, empty: yaml.Node, lines: list[str]) -> Edit:
         """Below `key`, which has no value yet."""
-        name = next(n for n, _ in _entries(parent) if n.value == key)
+        name = next(n for n, _ in entries_of(parent) if n.value == key)
         if _in_braces(parent) or empty.start_mark.index != empty.end_mark.index:
             raise self._refusal(empty)
         at = self._line_end(name.end_mark.index)
-        return _Edit(at, at, self._joined(lines, name.start_mark.column + 2))
+        return Edit(at, at, self._joined(lines, name.start_mark.column + 2))
 
-    def after(self, mapping: yaml.Node, lines: list[str]) -> _Edit:
+    def after(self, mapping: yaml.Node, lines: list[str]) -> Edit:
         """Behind the last entry of `mapping`."""
-        first = _entries(mapping)[0][0]
+        first = entries_of(mapping)[0][0]
         leaf = mapping
         # Not the mapping's own end, which is where the next thing begins; that of braces is right.
-        while _entries(leaf) and not _in_braces(leaf):
-            leaf = _entries(leaf)[-1][1]
+        while entries_of(leaf) and not _in_braces(leaf):
+            leaf = entries_of(leaf)[-1][1]
         if _in_braces(mapping):
             raise self._refusal(mapping)
         at = self._line_end(leaf.end_mark.index)
         gap = "" if self.text[at - 1 : at] == "\n" else self.newline
-        return _Edit(at, at, gap + self._joined(lines, first.start_mark.column))
+        return Edit(at, at, gap + self._joined(lines, first.start_mark.column))
 
     def _line_end(self, index: int) -> int:
         found = self.text.find("\n", index)

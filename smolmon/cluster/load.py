@@ -57,12 +57,12 @@ def load(path: Path) -> Cluster:
     return parse(text_of(path), str(path))
 
 
-def text_of(path: Path) -> str:
-    """What stands in the file at `path`. Raises ClusterError."""
+def text_of(path: Path, writes: str = "`smolmon init`") -> str:
+    """What stands in the file at `path`, which `writes` would make. Raises ClusterError."""
     try:
         return path.read_bytes().decode()
     except FileNotFoundError:
-        message = "is not there; `smolmon init` writes one, or name yours with --cluster FILE"
+        message = f"is not there; {writes} writes one, or name yours with --cluster FILE"
     except OSError as error:
         why = error.strerror or str(error)
         message = f"cannot be read: {why}; name the cluster file with --cluster FILE"

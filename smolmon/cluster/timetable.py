@@ -1,10 +1,10 @@
 """When each bandwidth test runs: from the cluster file and the wall clock alone.
 
 Every link, and every node's path to the training server, is measured in both directions once in
-each period. All nodes compute the same slots, so nobody has to be asked. Two tests that share a
-segment or a node never overlap, as long as the nodes' clocks agree to the guard time: a slot opens
-for listening at its start, but no client sends before the guard has passed, and both ends stop at
-its end whatever happened. Pure.
+each period. All nodes compute the same slots, so nobody has to be asked when (whether they may then
+is another question: see `consent`). Two tests that share a segment or a node never overlap, as long
+as the nodes' clocks agree to the guard time: a slot opens for listening at its start, but no client
+sends before the guard has passed, and both ends stop at its end whatever happened. Pure.
 """
 
 from __future__ import annotations

@@ -117,4 +117,8 @@ def training(cluster_file: str, node: str) -> None:
     """Whether anybody trains: what `smolmon bandwidth run` asks on the training server's node."""
     from smolmon.exporter.bandwidth import now  # noqa: PLC0415
 
-    click.echo(now.training(load_cluster(cluster_file), node))
+    cluster = load_cluster(cluster_file)
+    try:
+        click.echo(now.training(cluster, node))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 import click
 
 from smolmon.cluster import Cluster
-from smolmon.cluster.baseline import EditError, Key, with_baseline
+from smolmon.cluster.baseline import Key, with_baseline
+from smolmon.cluster.edit import EditError
 from smolmon.cluster.timetable import declared_tests
 from smolmon.commands.rates import rate
 from smolmon.observe.fetch import get_json

@@ -16,9 +16,10 @@ from attrs import evolve
 from smolmon.cluster import Cluster
 from smolmon.cluster.timetable import MARGIN, Test, between, timetable
 from smolmon.commands.rates import rate
-from smolmon.setup.linux.service import AGENT, CLUSTER
-from smolmon.setup.shell import command
-from smolmon.setup.ssh import Result, Runner, SshError, connections
+from smolmon.exporter.bandwidth.outcome import remedy
+from smolmon.setup.linux.service import CLUSTER
+from smolmon.setup.ssh import PERSIST, Result, Runner, SshError, connections
+from smolmon.setup.system import system_of
 from smolmon.setup.together import run, together
 
 HOST_LIMITED = 0.95  # of a core: the processor is the limit then, and not the link
@@ -27,7 +28,8 @@ STEP = 0.2  # seconds from one look at the clock to the next
 AROUND = 4.0
 ASKING = 2.0  # seconds that it takes to ask the training server's node before
 PATIENCE = 10.0  # seconds: as long as the agent waits for the other end
-
+USAGE = 2  # the exit code of the agent, as of every command, for wrong usage or a wrong file
+LOGIN = PERSIST / 2  # seconds before there is room, to log in again: by then the first has ended
 
 Said = Mapping[str, Mapping[str, Any]]  # by node: JSON objects of the agent's `bandwidth end`
 # Of two reasons, which to tell: the later, the more likely its end was only left alone.
@@ -56,10 +58,12 @@ def run_test(cluster: Cluster, source: str, target: str, *, force: bool, as_json
             # Logging in may take longer than there is room for, once there is room.
             run(_logged_in(runners))
             if not force:
-                _wait_for_room(cluster, test, as_json)
+                _wait_for_room(cluster, test, runners, as_json)
             said = run(_measured(cluster, test, runners, force, as_json))
     except SshError as error:
-        click.echo(str(error), err=True)
+        asked = error.node not in (source, target)
+        hint = f"; --force measures without asking {error.node} whether training runs"
+        click.echo(f"{error}{hint if asked else ''}", err=True)
         return 1
     if as_json:
         click.echo(json.dumps(data(test, said)))
@@ -78,14 +82,19 @@ async def _logged_in(runners: Mapping[str, Runner]) -> None:
     await together(lambda runner: runner.run("true"), runners.values())
 
 
-def _wait_for_room(cluster: Cluster, test: Test, quiet: bool) -> None:
-    """Wait until no scheduled test is in the way."""
+def _wait_for_room(
+    cluster: Cluster, test: Test, runners: Mapping[str, Runner], quiet: bool
+) -> None:
+    """Wait until no scheduled test is in the way, and be logged in then."""
     now = time.time()
     free = free_from(cluster, test, now) or now
     if free > now:
         if not quiet:
             click.echo(f"waiting {math.ceil(free - now)} s: a scheduled test comes first", err=True)
-        time.sleep(free - now)
+        if free - now > LOGIN:
+            time.sleep(free - now - LOGIN)
+            run(_logged_in(runners))
+        time.sleep(max(0.0, free - time.time()))
 
 
 def free_from(cluster: Cluster, test: Test, now: float) -> float | None:
@@ -121,8 +130,9 @@ async def _measured(
     server = cluster.server.node
 
     async def asked(node: str, *words: str) -> Mapping[str, Any]:
-        start = ("python3", AGENT, "bandwidth", *words, "--cluster", CLUSTER, "--node", node)
-        return read_end(node, await runners[node].run(command(*start), timeout))
+        system = system_of(cluster, cluster.node(node))
+        start = system.agent("bandwidth", *words, "--cluster", CLUSTER, "--node", node)
+        return read_end(node, await runners[node].run(start, timeout))
 
     async def work() -> Said:
         if test.consent and not force:
@@ -150,9 +160,9 @@ def read_end(node: str, result: Result) -> Mapping[str, Any]:
     last = (result.err.strip().splitlines() or ["it said nothing"])[-1]
     if "can't open file" in result.err:
         raise SshError(node, "it has no agent", "run `smolmon setup`")
-    if "No such command" in result.err:
+    if "No such command" in result.err or "No such option" in result.err:
         raise SshError(node, "its agent is older than this smolmon", "run `smolmon setup`")
-    if "no node" in last or "cluster.yaml" in last:
+    if result.status == USAGE:  # its arguments are right by the file that is here
         raise SshError(node, f"its cluster file differs: {last}", "run `smolmon setup`")
     raise SshError(node, f"its agent failed: {last}", f"try `smolmon verify --node {node}`")
 
@@ -231,12 +241,15 @@ def _why(cluster: Cluster, test: Test, said: Said) -> str:
         key=lambda item: rank.get(item[1]["reason"], -1),
     )
     port = cluster.bandwidth.port
+    address = f"is {test.target_address} its address, and TCP port {port} free?"
+    if node == test.source:  # any port will do
+        address = f"is {test.source_address} its address?"
     hint = {
         "training": "wait, or use --force",
         "link_busy": "wait, or use --force",
         "unknown": "use --force to measure all the same",
-        "unavailable": "install it: `sudo apt install libiperf0`, on macOS `brew install iperf3`",
-        "address": f"is {test.target_address} its address, and TCP port {port} free?",
+        "unavailable": remedy(answer["text"]),
+        "address": address,
         "connect_timeout": f"does a firewall on {test.target} let TCP port {port} in?",
     }.get(answer["reason"], "`smolmon doctor` looks for a cause")
     return f"{node}: {answer['text']}; {hint}"

@@ -24,7 +24,7 @@ from smolmon.alerts.render import (
 from smolmon.alerts.render import render as texts_of
 from smolmon.alerts.shared import disagreement, monitor_of, notify_of
 from smolmon.alerts.speed import duration
-from smolmon.cluster import Cluster
+from smolmon.cluster import Cluster, Monitor
 from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER, DEFAULT_PROMETHEUS
 from smolmon.commands.options import clusters_option, load_cluster
 from smolmon.dashboards import provisioning
@@ -124,6 +124,7 @@ def texts(
     """
     if names.data == IN_COMPOSE.data:
         clusters = in_containers(clusters)
+        _check_reached(clusters, webhook)
     first, *others = clusters
     more = {cluster: trust_of(cluster) for cluster in others}
     monitor = texts_of(first, trust_of(first), speed, webhook, secrets, others=more, names=names)
@@ -135,8 +136,9 @@ def texts(
 def in_containers(clusters: Sequence[Cluster]) -> list[Cluster]:
     """The clusters as their monitor's containers see them: nothing is on this machine's loopback.
 
-    A monitor that answers there is the one in the containers, whatever port it is shown at. A
-    receiver is not reached. Clusters that disagree stay as they are, for whoever tells of it.
+    A monitor that answers there is the one in the containers, whatever port it is shown at. The
+    receiver `local`, which is there by default, is left out. Clusters that disagree stay as they
+    are, for whoever tells of it.
     """
     if disagreement(clusters):
         return list(clusters)
@@ -148,6 +150,32 @@ def in_containers(clusters: Sequence[Cluster]) -> list[Cluster]:
     if _on_loopback(notify.local):
         notify = evolve(notify, local="")
     return [evolve(cluster, monitor=monitor, notify=notify) for cluster in clusters]
+
+
+def starts_alertmanager(monitor: Monitor) -> bool:
+    """Whether the containers have one: not for an agent, nor where one of one's own is named."""
+    return not monitor.agent and monitor.alertmanager == DEFAULT_ALERTMANAGER
+
+
+def _check_reached(clusters: Sequence[Cluster], webhook: str | None) -> None:
+    """Refuse what a container would send to itself. Raises RenderError, with a line for each."""
+    monitor, receivers = monitor_of(clusters), notify_of(clusters).receivers
+    stores = enumerate(monitor.remote_write)
+    sent = {f"monitor.remote_write[{number}].url": store.url for number, store in stores}
+    if starts_alertmanager(monitor):
+        if webhook is not None:
+            sent["--webhook"], receivers = webhook, ()
+        for each in receivers:
+            sent[f"notify.receivers.{each.name}.url"] = each.url
+            sent[f"notify.receivers.{each.name}.smarthost"] = f"//{each.smarthost}"
+    wrong = [
+        f"{key}: in a container, {urlsplit(url).hostname} is the container; "
+        "write an address of this machine, at which it listens"
+        for key, url in sent.items()
+        if _on_loopback(url)
+    ]
+    if wrong:
+        raise RenderError("\n".join(wrong))
 
 
 def _on_loopback(url: str) -> bool:

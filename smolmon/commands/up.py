@@ -17,9 +17,8 @@ from smolmon.alerts.render import HEADER, RenderError, check_webhook, write
 from smolmon.alerts.shared import monitor_of, notify_of
 from smolmon.alerts.speed import duration
 from smolmon.cluster import Cluster
-from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER
 from smolmon.commands.options import clusters_option, load_cluster
-from smolmon.commands.render import IN_COMPOSE, in_containers, texts, written
+from smolmon.commands.render import IN_COMPOSE, in_containers, starts_alertmanager, texts, written
 from smolmon.compose import engine as engines
 from smolmon.compose import ready, settings
 from smolmon.compose.engine import ComposeError, Engine
@@ -75,10 +74,11 @@ def up(
             return
         engine = engines.find()
         _check_credentials(clusters, folder)
-        if url is None:
+        if url is None and starts_alertmanager(monitor_of(in_containers(clusters))):
             _check_receivers(clusters, folder)
+        made = texts(clusters, 1.0, url, names)
         _say(f"writing the configuration into {folder}")
-        written(folder, texts(clusters, 1.0, url, names))
+        written(folder, made)
         _start(engine, folder, clusters, services_of(in_containers(clusters), long_term))
     except (ComposeError, RenderError, TrustError) as error:
         click.echo(str(error), err=True)
@@ -111,9 +111,9 @@ def services_of(clusters: Sequence[Cluster], long_term: bool) -> list[str]:
     """
     monitor = monitor_of(clusters)
     found = ["prometheus"]
+    if starts_alertmanager(monitor):
+        found.append("alertmanager")
     if not monitor.agent:
-        if monitor.alertmanager == DEFAULT_ALERTMANAGER:
-            found.append("alertmanager")
         found.append("grafana")
     return [*found, "long-term"] if long_term else found
 
@@ -140,7 +140,7 @@ def _check_receivers(clusters: Sequence[Cluster], folder: Path) -> None:
             f"notify: {name} cannot be read in the container; put the file into "
             f"{inside / 'secrets'}, readable by you alone, and write `secrets/{Path(name).name}`"
         )
-    if not notify.receivers:
+    if not notify.receivers and not notify_of(in_containers(clusters)).local:
         _say("note: nobody is told of alerts; name a receiver under `notify` in the cluster file")
 
 
@@ -175,7 +175,8 @@ def _start(
     project = _project(folder)
     running = engines.running(engine, _name(folder), services)
     new = {s: (settings.PORTS[s][0], chosen[s]) for s in services if s not in running}
-    ready.check_free(new)
+    again = "smolmon up --lab" if "lab" in services else "smolmon up"
+    ready.check_free(new, again)
     _say(f"starting {', '.join(services)} (the first time, their images are fetched)")
     try:
         # The lab's image is made anew where the checkout has changed.
@@ -187,7 +188,7 @@ def _start(
             raise
         raise ComposeError(
             f"{error}; {network} is another network's here: choose one that is free, "
-            f"{settings.SUBNET}=10.1.2.0/24 smolmon up"
+            f"{settings.SUBNET}=10.1.2.0/24 {again}"
         ) from error
     # One that was made anew has read its files, and might not survive a signal so early.
     now = engines.running(engine, _name(folder), ("prometheus", "alertmanager"))
@@ -228,7 +229,8 @@ def _progress(line: str) -> None:
     # Podman's: of what runs and stays, and which program it had run.
     if "name is already in use" in line or line.startswith("Error: executing "):
         return
-    if line.endswith(("Pulled", "Started", "Recreated")) or "error" in line.lower():
+    # The build of an image comes by here too, and installs a libgpg-error0.
+    if line.endswith(("Pulled", "Started", "Recreated")) or re.search(r"(?i)\berror\b", line):
         _say(f"  {line}")
 
 

@@ -103,7 +103,7 @@ NOBODY = 65534
 def _reason(lines: Sequence[str]) -> str:
     """Of what compose printed, the line that says why it failed."""
     # Podman's own last word is only which program it ran.
-    said = [line.strip() for line in lines if not line.startswith("Error: executing ")]
+    said = [line for line in lines if not line.startswith("Error: executing ")]
     last = (said or ["no message"])[-1]
     if "podman.sock" in last:
         as_user = "" if os.geteuid() == 0 else "--user "
@@ -152,11 +152,11 @@ def running(engine: Engine, project: str, services: Iterable[str]) -> dict[str, 
 
 
 def run(
-    engine: Engine, arguments: Sequence[str], say: Callable[[str], None] | None = None
-) -> list[str]:
-    """Run compose; what it printed on its standard output, by line. Raises ComposeError.
+    engine: Engine, arguments: Sequence[str], say: Callable[[str], None] = lambda _: None
+) -> None:
+    """Run compose; `say` gets what it prints, line by line. Raises ComposeError.
 
-    It tells its progress on the other, which `say` gets line by line.
+    Both outputs are one: it tells its progress on either, and waits where one is not read.
     """
     command = [*engine.command, *arguments]
     try:
@@ -164,20 +164,17 @@ def run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if say else subprocess.STDOUT,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
         )
     except OSError as error:
         raise ComposeError(f"{engine.name}: cannot be run: {error.strerror}") from error
     told: list[str] = []
-    if say and process.stderr:
-        for line in process.stderr:
+    with process:
+        for line in process.stdout or ():
             if line.strip():
                 told.append(line.strip())
                 say(told[-1])
-    output, _ = process.communicate()
-    lines = [line for line in output.splitlines() if line.strip()]
     if process.returncode:
-        raise ComposeError(f"{engine.name}: {_reason([*lines, *told])}")
-    return lines
+        raise ComposeError(f"{engine.name}: {_reason(told)}")

@@ -28,10 +28,10 @@ def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def check_free(ports: Mapping[str, tuple[str, int]]) -> None:
+def check_free(ports: Mapping[str, tuple[str, int]], again: str) -> None:
     """Whether each service's port (by service: its variable, the port) can be had.
 
-    Raises ComposeError.
+    `again` is the command that would start them. Raises ComposeError.
     """
     for service, (variable, port) in ports.items():
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
@@ -44,7 +44,7 @@ def check_free(ports: Mapping[str, tuple[str, int]]) -> None:
                 raise ComposeError(
                     f"port {port} on 127.0.0.1, for {service}, is taken by another program; stop "
                     f"that, or choose another: {variable}={port + 10000 if port < 50000 else 3001}"
-                    " smolmon up"
+                    f" {again}"
                 ) from error
 
 

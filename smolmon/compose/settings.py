@@ -60,7 +60,7 @@ def subnet(
 
     Of the network that a management address is in, only that address is known: a whole /16 is
     left to it. The emulated cluster has another than the real one's monitor, so that both can run.
-    One that the environment names, now or in an earlier run, is taken as it is.
+    One that the environment names is taken as it is; what an earlier run had stays, where it can.
 
     Raises ComposeError.
     """
@@ -78,6 +78,8 @@ def subnet(
             except AddressValueError:  # a name
                 continue
     free = [s for s in SUBNETS if not any(IPv4Network(s).overlaps(other) for other in taken)]
+    if kept in free:
+        return kept
     return (free or SUBNETS)[-1 if emulated else 0]
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smolmon.cluster import parse
-from smolmon.cluster.baseline import EditError, with_baseline
+from smolmon.cluster.baseline import with_baseline
+from smolmon.cluster.edit import EditError
 from smolmon.cluster.timetable import declared_tests
 from tests.cluster.clusters import GUIDE, cluster_files
 

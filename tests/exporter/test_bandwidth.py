@@ -35,6 +35,7 @@ from smolmon.exporter.bandwidth.outcome import (
     Result,
     Skipped,
     reason_of,
+    remedy,
 )
 from smolmon.exporter.bandwidth.runner import Runner
 from smolmon.exporter.bandwidth.service import Bandwidth
@@ -195,14 +196,16 @@ class TestTheLibrary:
         assert trouble.text == (
             "there is no libiperf (looked for libnone.so.0, /nowhere/libiperf.dylib)"
         )
+        assert remedy(trouble.text).startswith("install it: ")
 
     def test_that_cannot_be_loaded_is_not_called_absent(self, tmp_path):
-        """As one made for another processor."""
+        """As one made for another processor; to install it again would be of no use."""
         broken = tmp_path / "libiperf.dylib"
         broken.write_text("no library")
         trouble = self.check("libnone.so.0", broken)
         assert trouble.library
         assert trouble.text.startswith(f"{broken} cannot be loaded: {broken}: ")
+        assert "install" not in remedy(trouble.text)
         assert len(trouble.text.splitlines()) == 1
 
 
@@ -317,12 +320,12 @@ class TestTheRunner:
 
     def test_says_once_that_there_is_no_libiperf(self, monkeypatch, caplog):
         bench = Bench(monkeypatch)
-        bench.outcomes = [Outcome(reason=Skipped.UNAVAILABLE, text="no libiperf")] * 3
+        bench.outcomes = [Outcome(reason=Skipped.UNAVAILABLE, text="there is no libiperf")] * 3
         bench.run(3)
         assert bench.runner.available is False
         assert [r.message for r in caplog.records if "no tests" in r.message] == [
-            "bandwidth: no tests: no libiperf; install it (Debian: libiperf0; macOS: brew install"
-            " iperf3)"
+            "bandwidth: no tests: there is no libiperf; install it: `sudo apt install libiperf0`, "
+            "on macOS `brew install iperf3`"
         ]
         assert bench.count(Skipped.UNAVAILABLE) == 3
 

@@ -76,7 +76,15 @@ class Giver:
     """The server's node, which sees the `connections` that a test says."""
 
     def __init__(self, port: int) -> None:
-        self.system = FakeSystem()
+        self.looks = 0
+        giver = self
+
+        class Counting(FakeSystem):
+            def tcp(self, port: int) -> TcpSockets:
+                giver.looks += 1
+                return super().tcp(port)
+
+        self.system = Counting()
         self.worker = ThreadPoolExecutor(1)
         self.local = Local(chain(), "one", self.system, self.worker)
         self.place = (SERVER, port)
@@ -214,6 +222,29 @@ class TestTheAnswer:
                 return (await giver.asked()).refused
 
         assert asyncio.run(main()) == SILENT
+
+    @pytest.mark.parametrize("trouble", [error(24), NotAvailableError("no such file")])
+    def test_goes_on_once_the_node_can_see_again(self, giver, trouble, caplog):
+        """To who has asked before, too; and one slot has one line of it in the log."""
+
+        async def until_looked(times):
+            giver.looks, over = 0, time.monotonic() + 10
+            while giver.looks < times:
+                assert time.monotonic() < over
+                await asyncio.sleep(0.01)
+
+        async def main():
+            async with giver.giving():
+                leave = await giver.asked()
+                assert heard(leave)
+                giver.system.fails_with = trouble
+                await until_looked(4)
+                giver.system.fails_with = None
+                giver.train(TRAINER)
+                await asyncio.wait_for(leave.withdrawn(), 5)
+
+        asyncio.run(main())
+        assert len([r for r in caplog.records if "cannot tell others" in r.message]) == 1
 
     def test_that_does_not_come_from_a_node_that_is_there_is_none(self, port):
         """It is slow, or cannot see: whether training runs is not known."""

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 import threading
 from http.client import HTTPConnection
 from pathlib import Path
@@ -82,6 +84,27 @@ def test_what_cannot_be_kept_is_to_be_sent_again(
         server.server_close()
     said = f"{file}: No space left on device; Alertmanager will send it again\n"
     assert capfd.readouterr().err == said
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line_has_none_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "notifications.jsonl"
+    code = """if True:
+        import pathlib, resource, sys
+        from smolmon.lab import sink
+        file = pathlib.Path(sys.argv[1])
+        sink.append(file, '"first"\\n')
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))
+        try:
+            sink.append(file, '"too long for it"\\n')
+        except OSError as error:
+            print(error.strerror)
+        sink.append(file, '"again"\\n')
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, file], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "File too large\n"
+    assert sink.read(file) == ["first", "again"]
 
 
 def test_nothing_was_sent_where_there_is_no_file(tmp_path: Path) -> None:

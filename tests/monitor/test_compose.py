@@ -172,7 +172,13 @@ def test_a_subnet_that_was_named_once_is_kept(tmp_path: Path) -> None:
     engine = Engine(("docker", "compose"), 1234)
     settings.write(tmp_path, engine, settings.ports(tmp_path, {}), named)
     assert settings.subnet([cluster], tmp_path, {}) == named
+    # One of those that it chooses from, too, unless the cluster comes to use it.
     other = settings.SUBNETS[1]
     assert settings.subnet([cluster], tmp_path, {"SMOLMON_SUBNET": other}) == other
+    settings.write(tmp_path, engine, settings.ports(tmp_path, {}), other)
+    assert settings.subnet([cluster], tmp_path, {}) == other
+    segment = evolve(cluster.segments[0], subnet=IPv4Network(other))
+    moved = evolve(cluster, segments=(segment, *cluster.segments[1:]))
+    assert settings.subnet([moved], tmp_path, {}) == settings.SUBNETS[0]
     with pytest.raises(ComposeError, match=r"SMOLMON_SUBNET: '10.1.2.3/24' is not a subnet such"):
         settings.subnet([cluster], tmp_path, {"SMOLMON_SUBNET": "10.1.2.3/24"})

@@ -6,6 +6,7 @@ The engines here are stand-ins, small programs on PATH: no daemon runs where the
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -31,7 +32,10 @@ case "$*" in
     for last; do :; done
     grep -qx "${last##*=}" "$RUNNING" 2>/dev/null || exit 0
     echo "id${ANEW:+-$(grep -c " up --detach " "$LOG")}" ;;
-*" up --detach "*) echo " ${SAID:-Container smolmon-x-1  Started}" >&2; exit "${FAIL:-0}" ;;
+*" up --detach "*)
+    [ -z "$BUILD" ] || cat "$BUILD"
+    echo " ${SAID:-Container smolmon-x-1  Started}" >&2
+    exit "${FAIL:-0}" ;;
 esac
 """
 PORTS = ("PROMETHEUS", "ALERTMANAGER", "GRAFANA", "LONG_TERM")
@@ -77,6 +81,7 @@ def smolmon(folder: Path, *args: str, **environment: str) -> subprocess.Complete
         cwd=folder,
         capture_output=True,
         text=True,
+        timeout=120,
         check=False,
         env=path | kept | {"PYTHONPATH": str(ROOT)} | environment,
     )
@@ -115,6 +120,19 @@ def test_it_renders_starts_waits_and_says_where(tmp_path: Path, answering: int) 
     assert "--volumes" not in asked[-1]
 
 
+def test_the_build_of_an_image_may_be_long(tmp_path: Path, answering: int) -> None:
+    """Compose prints it to its standard output, and the rest to the other."""
+    engine(tmp_path)
+    (tmp_path / "running").write_text("lab\ngrafana\n")
+    more_than_a_pipe_holds = "#8 Unpacking libgpg-error0 (1.46-1) ...\n" * 10_000
+    (tmp_path / "build").write_text(more_than_a_pipe_holds)
+    ports = {f"SMOLMON_{n}_PORT": str(answering) for n in ("GRAFANA", "LAB_PROMETHEUS")}
+    done = up(tmp_path, "--lab", BUILD=str(tmp_path / "build"), **ports)
+    assert done.returncode == 0, done.stderr
+    assert "Container smolmon-x-1  Started" in done.stdout
+    assert "libgpg" not in done.stdout
+
+
 def test_what_was_made_anew_is_not_told_to_read_again(tmp_path: Path, answering: int) -> None:
     """It has read its files, and a signal before it listens to any ends it."""
     engine(tmp_path)
@@ -144,6 +162,58 @@ def test_a_monitor_at_other_ports_of_this_machine_is_the_one_in_containers(
     assert "alertmanager:9093" in config
     source = tmp_path / "monitor/grafana/provisioning/datasources/smolmon.yml"
     assert "http://prometheus:9090" in source.read_text()
+
+
+HOOK = "{kind: webhook, url: 'http://localhost:9099/'}"
+MAIL = "{kind: email, to: a@b.example, from: a@b.example, smarthost: 'localhost:25'}"
+REMEDY = "is the container; write an address of this machine, at which it listens\n"
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "told"),
+    [
+        (f"notify: {{receivers: {{home: {HOOK}, mail: {MAIL}}}}}", [],
+         f"notify.receivers.home.url: in a container, localhost {REMEDY}"
+         f"notify.receivers.mail.smarthost: in a container, localhost {REMEDY}"),
+        (f"notify: {{receivers: {{home: {HOOK}}}}}", ["--webhook", "http://127.0.0.2:1/x"],
+         f"--webhook: in a container, 127.0.0.2 {REMEDY}"),
+        ("monitor: {remote_write: [{url: 'https://m.example/'}, {url: 'http://[::1]:8428/'}]}", [],
+         f"monitor.remote_write[1].url: in a container, ::1 {REMEDY}"),
+    ],
+)  # fmt: skip
+def test_what_would_be_sent_to_the_container_itself_is_refused(
+    tmp_path: Path, section: str, options: list[str], told: str
+) -> None:
+    engine(tmp_path)
+    (tmp_path / "c.yaml").write_text(f"{EXAMPLE.read_text()}\n{section}\n")
+    done = smolmon(tmp_path, "up", "-c", "c.yaml", *options)
+    assert (done.returncode, done.stderr) == (2, told)
+    assert not (tmp_path / "monitor").exists()
+    # So it is where compose is run by hand; without containers it is right.
+    rendered = smolmon(tmp_path, "render", "monitor", "-c", "c.yaml", "--compose", *options)
+    assert (rendered.returncode, rendered.stderr) == (2, told)
+    assert smolmon(tmp_path, "render", "monitor", "-c", "c.yaml", *options).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "notify: {local: 'http://192.168.1.20:9099/'}",
+        # Whom that tells is its own business.
+        "monitor: {alertmanager: 'http://192.168.1.20:9093'}\n"
+        f"notify: {{receivers: {{home: {HOOK}}}}}",
+    ],
+)
+def test_that_nobody_is_told_is_said_where_it_is_so(
+    tmp_path: Path, answering: int, section: str
+) -> None:
+    engine(tmp_path)
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    (tmp_path / "c.yaml").write_text(f"{EXAMPLE.read_text()}\n{section}\n")
+    ports = {f"SMOLMON_{name}_PORT": str(answering) for name in PORTS}
+    done = smolmon(tmp_path, "up", "-c", "c.yaml", **ports)
+    assert done.returncode == 0, done.stderr
+    assert "nobody is told" not in done.stdout
 
 
 def test_clusters_that_disagree_are_told_of(tmp_path: Path) -> None:
@@ -197,14 +267,24 @@ def test_each_trouble_is_one_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_port_that_is_taken_is_named_with_the_variable_that_moves_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "service", "variable"),
+    [
+        ([], "prometheus", "SMOLMON_PROMETHEUS_PORT"),
+        (["--lab"], "lab", "SMOLMON_LAB_PROMETHEUS_PORT"),
+    ],
+)
+def test_a_port_that_is_taken_is_named_with_the_variable_that_moves_it(
+    tmp_path: Path, options: list[str], service: str, variable: str
+) -> None:
     engine(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        done = up(tmp_path, SMOLMON_PROMETHEUS_PORT=str(port))
+        done = up(tmp_path, *options, **{variable: str(port)})
     assert done.returncode == 1
-    assert done.stderr.startswith(f"port {port} on 127.0.0.1, for prometheus, is taken by another")
-    assert "SMOLMON_PROMETHEUS_PORT=" in done.stderr
+    assert done.stderr.startswith(f"port {port} on 127.0.0.1, for {service}, is taken by another")
+    way_out = rf" {variable}=\d+ smolmon up{''.join(f' {o}' for o in options)}\n"
+    assert re.search(way_out, done.stderr), done.stderr
     assert done.stderr.count("\n") == 1
     assert "up --detach" not in (tmp_path / "log").read_text()
 
@@ -253,15 +333,20 @@ def test_a_podman_that_is_too_old_is_told(tmp_path: Path, answer: str, message: 
     assert done.stderr.count("\n") == 1
 
 
-def test_a_taken_subnet_is_told_with_the_way_out(tmp_path: Path, answering: int) -> None:
+@pytest.mark.parametrize(
+    ("options", "subnet"), [([], "10.213.97.0/24"), (["--lab"], "10.97.213.0/24")]
+)
+def test_a_taken_subnet_is_told_with_the_way_out(
+    tmp_path: Path, options: list[str], subnet: str
+) -> None:
     engine(tmp_path)
-    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\n")
+    (tmp_path / "running").write_text("prometheus\nalertmanager\ngrafana\nlab\n")
     said = "failed to create network smolmon_monitor: Pool overlaps with other one"
-    done = up(tmp_path, FAIL="1", SAID=said)
+    done = up(tmp_path, *options, FAIL="1", SAID=said)
     assert done.returncode == 1
     assert done.stderr == (
-        f"docker compose: {said}; 10.213.97.0/24 is another network's here: choose one that is "
-        "free, SMOLMON_SUBNET=10.1.2.0/24 smolmon up\n"
+        f"docker compose: {said}; {subnet} is another network's here: choose one that is free, "
+        f"{' '.join(['SMOLMON_SUBNET=10.1.2.0/24 smolmon up', *options])}\n"
     )
 
 

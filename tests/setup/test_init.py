@@ -447,6 +447,26 @@ def test_workers_that_are_bare_names_as_files_before_february_2026_have() -> Non
         assert cluster.segment("edge50").member("pi5")
 
 
+@pytest.mark.parametrize("server", ["macbook", "mini2", "mini7"])
+def test_a_number_in_a_name_is_an_address_that_no_other_machine_gets(server: str) -> None:
+    """Nor does the server, whatever its own name, or one with the same number."""
+    workers = ["mini1", "macbook", "studio1", "mini2", "studio"]
+    cluster = parse(text_of(made(f"{{server: {server}, workers: [{', '.join(workers)}]}}")))
+    addresses = {m.node: str(m.address) for m in cluster.segment("fabric").members}
+    assert addresses.keys() == {*workers, server}
+    assert (addresses["mini1"], addresses["mini2"]) == ("10.10.0.1", "10.10.0.2")
+
+
+def test_nor_does_one_whose_own_is_taken() -> None:
+    old = "{server: macbook, host_ip: {macbook: 10.10.0.1}, workers: [mini1, mini2]}"
+    fabric = parse(text_of(made(old))).segment("fabric")
+    assert {m.node: str(m.address) for m in fabric.members} == {
+        "macbook": "10.10.0.1",
+        "mini2": "10.10.0.2",
+        "mini1": "10.10.0.3",
+    }
+
+
 def test_machines_behind_no_mac_share_the_link_of_their_server() -> None:
     ways = "{jetson: 10.10.1.1, jetson2: 10.10.1.2, jetson3: 10.10.1.3}"
     workers = "[{hostname: jetson2}, {hostname: jetson3}]"

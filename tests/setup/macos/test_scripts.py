@@ -6,6 +6,7 @@ import plistlib
 import shutil
 import socket
 import subprocess
+import sys
 from fnmatch import fnmatch
 from ipaddress import IPv4Address
 
@@ -17,12 +18,12 @@ from hypothesis import strategies as st
 from smolmon.cluster.model import Kind
 from smolmon.setup.looks import Hop, parse_ping
 from smolmon.setup.macos import launchd, networksetup, rollback
-from smolmon.setup.macos.facts import Facts, parse
+from smolmon.setup.macos.facts import Facts, Python, parse
 from smolmon.setup.macos.kept import kept
 from smolmon.setup.macos.service import files, listen_address
 from smolmon.setup.macos.sudoers import commands, sudoers
 from smolmon.setup.macos.system import MacState, MacSystem
-from smolmon.setup.macos.tools import PATHS
+from smolmon.setup.macos.tools import PATHS, PYTHONS
 from smolmon.setup.macos.wanted import member_port
 from smolmon.setup.script import steps_script, undo_script
 from smolmon.setup.shell import command
@@ -59,6 +60,7 @@ def test_every_script_is_read_by_every_shell(node, shell):
         *(system.facts_script(only_network=True), system.alone()),
         *(f"x=$({system.connect(IPv4Address('10.10.0.1'), 65432)})", system.settled()),
         *(system.facts_script(), system.settled(), system.ready(10.0), system.forwarding()),
+        system.agent("bandwidth", "end"),
         *(system.ping(IPv4Address("10.10.0.1"), 3, "en5"), system.route(IPv4Address("10.10.0.1"))),
         *(state.armed(plan.network, 90), state.commit("a" * 16), state.rollback("a" * 16)),
         *(state.tidy(), state.journal(), steps_script(plan.system), undo_script(plan.steps)),
@@ -103,6 +105,35 @@ def test_the_facts_script_asks_for_each_service_by_its_very_name(hostile):
     loop = _services().replace("/usr/sbin/networksetup", "printf '<%s>\\n'")
     out = sh(f"order={command(order)}\n{loop}").stdout.decode()
     assert f"@@info {hostile}\n<-getinfo>\n<{hostile}>\n" in out
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [
+        ({0: 13, 3: 9}, 0),
+        ({1: 9, 2: 12, 3: 9}, 2),
+        ({3: 10}, 3),
+        ({3: 9}, 3),  # it says itself what it cannot do
+    ],
+)
+def test_the_agent_is_run_by_the_interpreter_that_the_service_has(tmp_path, there, chosen):
+    """The first new enough: Apple's own is 3.9, and all that the search path has."""
+    script = MacSystem(guide(), "mini1").agent("bandwidth", "end")
+    for number, path in enumerate(PYTHONS):
+        python = tmp_path / str(number)
+        script = script.replace(path, str(python))
+        if number in there:
+            test = f"import sys\nsys.version_info = (3, {there[number]})\nexec(sys.argv[1])"
+            real = command(sys.executable, "-c", test)
+            python.write_text(
+                f'#!/bin/sh\n[ "$1" != -c ] || exec {real} "$2"\necho {number} "$@"; exit 7\n'
+            )
+            python.chmod(0o755)
+    done = sh(script)
+    assert done.stdout.decode() == f"{chosen} /opt/smolmon/smolmon.pyz bandwidth end\n"
+    assert done.returncode == 7
+    versions = [Python(PYTHONS[n], (3, minor), "/x") for n, minor in there.items()]
+    assert evolve(BARE, pythons=tuple(versions)).python.path == PYTHONS[chosen]
 
 
 @given(WORDS.filter(bool))
