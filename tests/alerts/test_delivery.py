@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from email import message_from_string
 from email.header import decode_header, make_header
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 import yaml
 from click.testing import CliRunner
 
@@ -24,7 +24,7 @@ from smolmon.commands.render import trust_of
 from tests.alerts.scenarios import GUIDE, ROOT
 from tests.alerts.services import Mail, Post, Service, alertmanager, serving
 from tests.alerts.test_notifications import free_address, running, until
-from tests.alerts.test_receivers import version
+from tests.programs import NEWER, program
 
 Tool = Callable[[str], str]
 FILE = (ROOT / "examples" / "guide.yaml").read_text()
@@ -128,9 +128,8 @@ def check_mail(mail: Mail) -> None:
     assert [base64.b64decode(login) for login in mail.logins] == [b"\0me\0sesame"]
 
 
-def test_what_arrives_by_urls_that_are_secret(tool: Tool, tmp_path: Path) -> None:
-    if version(tool("amtool")) < (0, 28):
-        pytest.skip("needs Alertmanager 0.28")
+def test_what_arrives_by_urls_that_are_secret(tmp_path: Path) -> None:
+    tool = partial(program, kept_in=NEWER)
     service = Service()
     for name in ("ntfy", "discord", "hook"):
         (tmp_path / name).write_text(f"{service.url}/{name}\n")

@@ -18,6 +18,7 @@ from smolmon.alerts.render import Trust, render, write
 from smolmon.cli import cli
 from smolmon.cluster import Cluster, parse
 from tests.alerts.scenarios import GUIDE, ROOT
+from tests.programs import NEWER, program
 
 Tool = Callable[[str], str]
 TRUST = Trust("certificate", "key", "authority")
@@ -116,16 +117,12 @@ def test_alertmanager_knows_it_since_the_version_that_the_docs_say(
 
 
 def test_all_at_once_with_a_newer_alertmanager(tmp_path: Path) -> None:
-    """The machines of the emulated cluster have one, where Debian 13 has been under them."""
-    roots = Path.home().glob(".cache/smolmon/rootfs/trixie-*/usr/bin/amtool")
-    program = next(map(str, roots), None)
-    if program is None:
-        pytest.skip("there is no root file system of Debian 13 in the cache")
+    newer = program("amtool", NEWER)
     cluster = cluster_with(
         {n: line for n, (line, _) in EVERY.items()}, "  heartbeat: {url_file: s}\n"
     )
-    config = rendered(tmp_path, cluster, version(program))
-    assert f"{len(EVERY) + 3} receivers" in amtool(program, "check-config", config)
+    config = rendered(tmp_path, cluster, version(newer))
+    assert f"{len(EVERY) + 3} receivers" in amtool(newer, "check-config", config)
 
 
 def routed(tool: Tool, config: Path, *labels: str) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from smolmon.commands.lab import lab as command
 from smolmon.lab.monitor import targets
 from smolmon.setup.trust import certificates
 from smolmon.setup.trust.certificates import Holder, Usage
@@ -327,7 +326,6 @@ def test_an_agent_that_was_started_before_its_file_changed_is_stale(
 
 
 @ONE
-@pytest.mark.skipif("reboot" not in command.commands, reason="the lab cannot reboot a node yet")
 def test_after_a_reboot_it_runs_and_nothing_is_to_be_done(
     lab: Lab, before: dict[str, dict[str, str]]
 ) -> None:

@@ -95,8 +95,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
             start, data = PROGRAMS[service]
             root = folder / "root"
             (root / "usr/bin").mkdir(parents=True)
-            for name in ("prometheus", "promtool", "alertmanager", "amtool"):
-                shutil.copy(program_of(name, NEWER), root / "usr/bin" / name)
+            for name in ("prometheus", "promtool", "alertmanager-program", "amtool"):
+                shutil.copy(
+                    program_of(name, NEWER), root / "usr/bin" / name.removesuffix("-program")
+                )
             (root / "usr/bin/wget").write_text(WGET, encoding="utf-8")
             (root / "usr/bin/wget").chmod(0o755)
             (root / "grafana.py").write_text(GRAFANA, encoding="utf-8")
