@@ -79,7 +79,8 @@ def test_it_works_in_an_empty_environment(built: Path, tmp_path: Path, kind: str
     python = tmp_path / "venv/bin/python"
     needed = imported(python, "-m", "smolmon", "--help") - imported(python, "-c", "pass")
     assert needed == {"click", "smolmon"}
-    for context in contexts():  # each imports what it needs
+    # Each imports what it needs, which is the same however it was installed.
+    for context in contexts() if (kind, by) == ("*.whl", "uv") else ():
         words = context.command_path.split()[1:]
         assert smolmon(*words, "--help").startswith(f"Usage: {context.command_path}")
     # What setup brings to the nodes is made of what was installed, however that was done.

@@ -146,6 +146,13 @@ def test_a_healthy_cluster_is_silent(lab: Lab) -> None:
     assert lab.query("smolmon_ping_up == 1")
 
 
+def test_one_fault_is_one_notification_and_its_symptoms_are_held_back(
+    lab: Lab, cluster: Cluster
+) -> None:
+    one_fault_gives_one_notification(lab, faults_of(cluster)[0])
+
+
+@LONG  # of the guide's cluster, test_fault_matrix.py has every fault
 def test_each_fault_gives_one_notification(
     lab: Lab, cluster: Cluster, subtests: pytest.Subtests
 ) -> None:
