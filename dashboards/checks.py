@@ -212,8 +212,10 @@ CHECKS = (
     Check(
         "Paths are as declared",
         "Quick diagnostics: 2-3 hops from worker to server",
+        # Where nothing comes back, only the kernel knows that packets leave the wrong way.
         f"min by (cluster, node, target) (smolmon_path_hops{{{C}}}"
-        f" == bool smolmon_path_hops_expected{{{C}}})",
+        f" == bool smolmon_path_hops_expected{{{C}}}"
+        f' or label_replace(smolmon_path_first_hop_as_declared{{{C}}}, "of", "kernel", "", ""))',
         "packets take another way than the declared one",
         {"linux": "ssh $1 ip route", "macos": "ssh $1 netstat -rn -f inet"},
         alerts="SmolmonPathUnexpected|SmolmonRouteOverruled",
@@ -249,11 +251,12 @@ CHECKS = (
         alerts="SmolmonDefaultRouteStolen",
     ),
     Check(
-        "Neighbours' hardware addresses are steady",
+        "Neighbours' hardware addresses are right and steady",
         "Part 4: ARP cache issues",
         "min by (cluster, node, target) ("
-        # Once is a replaced machine or adapter.
-        f"increase(smolmon_neighbor_mac_changes_total{{{C}}}[15m]) <= bool 1.5)",
+        # Once is a replaced machine or adapter, if it then is the declared node's.
+        f"increase(smolmon_neighbor_mac_changes_total{{{C}}}[15m]) <= bool 1.5"
+        f' or label_replace(0 * smolmon:neighbor_wrong:info{{{C}}}, "of", "node", "", ""))',
         "two machines with one address, or a stale entry",
         {"linux": "ssh $1 ip neigh", "macos": "ssh $1 arp -an"},
         alerts="SmolmonNeighborWrong|SmolmonDuplicateAddress",

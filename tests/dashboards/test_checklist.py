@@ -129,3 +129,28 @@ def test_a_row_that_the_emulated_cluster_cannot_make_fail(
     holds = series is not AHEAD and at == "1m"
     labels, value = ('{node="all"}', 2) if holds else (f'{{node="pi4"{target}}}', 0)
     promtool(series, row, at, [{"labels": labels, "value": value}])
+
+
+@pytest.mark.parametrize("hops", ["2x60", "2x10 stale _x50"])
+def test_a_path_that_answers_or_not_is_wrong_if_the_kernel_sends_elsewhere(
+    promtool: Callable[..., None], hops: str
+) -> None:
+    labels = f'{PAIR},probe="server",link="edge51"'
+    series = {
+        f"smolmon_path_hops{{{labels}}}": hops,
+        f"smolmon_path_hops_expected{{{labels}}}": "2x60",
+        f"smolmon_path_first_hop_as_declared{{{labels}}}": "1x10 0x50",
+    }
+    row = f"max by (node, target) ({state(check('Paths'))})"
+    promtool(series, row, "5m", [{"labels": '{node="pi4",target="mini1"}', "value": 0}])
+
+
+def test_a_wrong_neighbour_need_not_change_to_be_wrong(promtool: Callable[..., None]) -> None:
+    labels = f'{PAIR},link="edge51",address="192.168.51.1"'
+    series = {
+        f"smolmon_neighbor_mac_changes_total{{{labels}}}": "0x60",
+        f'smolmon:neighbor_wrong:info{{{labels},mac="02:00:00:00:00:09"}}': "_x10 1x50",
+    }
+    row = f"max by (node, target) ({state(check('Neighbours'))})"
+    promtool(series, row, "1m", [{"labels": '{node="all"}', "value": 2}])
+    promtool(series, row, "5m", [{"labels": '{node="pi4",target="mini1"}', "value": 0}])

@@ -116,12 +116,12 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 OWNER = ("nmcli", "connection", "add", "type", "ethernet", "con-name", "owner", "ifname")
 
 
-def planned(lab: Lab) -> dict[str, list[str]]:
-    """The commands that are left to do, by node."""
+def planned(lab: Lab, key: str = "command") -> dict[str, list[str]]:
+    """The commands that are left to do, or why (`key`), by node."""
     done = lab.run("controller", "smolmon", "setup", "--plan", "--json", check=False)
     plans = json.loads(done.stdout)["plan"]
     return {
-        name: [step["command"] for step in plan["network"] + plan["system"]]
+        name: [step[key] for step in plan["network"] + plan["system"]]
         for name, plan in plans.items()
         if plan["network"] + plan["system"]
     }
@@ -299,35 +299,51 @@ def test_a_plan_that_shuts_the_controller_out_takes_itself_back(lab: Lab) -> Non
 
 
 OURS = "$(nmcli -g UUID,NAME connection | grep smolmon-edge1 | cut -d: -f1)"
+# What stands together is altered at once: on different nodes, or in different things of one.
 BY_HAND = [
-    ("left", "ip addr del 192.168.50.2/24 dev eth0", "eth0 lost its address 192.168.50.2/24"),
-    ("left", "ip route del 192.168.51.0/24", "the route 192.168.51.0/24 via 192.168.50.1 is miss"),
-    ("right", "ip route del 192.168.50.0/24", "the route 192.168.50.0/24 via 192.168.51.1 is mis"),
-    (
-        "left",
-        "nmcli connection add type ethernet con-name smolmon-edge1 ifname eth0 autoconnect no",
-        "a second profile called smolmon-edge1",
-    ),
-    ("gate", "sysctl -q -w net.ipv4.ip_forward=0", "it is a gateway and does not forward"),
-    ("gate", "rm /etc/sysctl.d/90-smolmon.conf", "the sysctl file is not installed"),
-    (
-        "left",
-        "echo '# mine' >> /etc/systemd/system/smolmon-exporter.service; systemctl daemon-reload",
-        "the unit is another one",
-    ),
-    ("right", "systemctl disable -q --now smolmon-exporter", "does not start at boot"),
-    ("right", "echo >> /opt/smolmon/smolmon.pyz", "the agent is another one"),
-    ("right", "touch /opt/smolmon/smolmon.pyz", "the running exporter predates the agent"),
-    (
-        "left",
-        f"nmcli connection modify uuid {OURS} ipv4.never-default no ipv4.gateway 192.168.50.1; "
-        f"nmcli connection up uuid {OURS}",
-        "never_default is no instead of yes",
-    ),
-    ("left", "ip route add default via 192.168.50.1 dev eth0", "eth0 also has a default route"),
-    ("left", "ip link set eth0 down", "eth0 was taken down by hand"),
-    ("left", "echo >> /opt/smolmon/tls/node.crt", "the certificate is another one"),
-    ("left", "rm /opt/smolmon/tls/node.key", "the key is not installed"),
+    [
+        ("left", "ip addr del 192.168.50.2/24 dev eth0", "eth0 lost its address 192.168.50.2/24"),
+        ("left", "echo >> /opt/smolmon/tls/node.crt", "the certificate is another one"),
+        ("right", "touch /opt/smolmon/smolmon.pyz", "the running exporter predates the agent"),
+        ("gate", "sysctl -q -w net.ipv4.ip_forward=0", "it is a gateway and does not forward"),
+    ],
+    [
+        ("left", "ip route del 192.168.51.0/24", "the route 192.168.51.0/24 via 192.168.50.1 is"),
+        ("left", "rm /opt/smolmon/tls/node.key", "the key is not installed"),
+        ("right", "systemctl disable -q --now smolmon-exporter", "does not start at boot"),
+        ("gate", "rm /etc/sysctl.d/90-smolmon.conf", "the sysctl file is not installed"),
+    ],
+    [
+        (
+            "left",
+            "nmcli connection add type ethernet con-name smolmon-edge1 ifname eth0 autoconnect no",
+            "a second profile called smolmon-edge1",
+        ),
+        (
+            "left",
+            "echo '# mine' >> /etc/systemd/system/smolmon-exporter.service; "
+            "systemctl daemon-reload",
+            "the unit is another one",
+        ),
+        ("right", "ip route del 192.168.50.0/24", "the route 192.168.50.0/24 via 192.168.51.1 is"),
+    ],
+    [
+        (
+            "left",
+            f"nmcli connection modify uuid {OURS} ipv4.never-default no ipv4.gateway 192.168.50.1; "
+            f"nmcli connection up uuid {OURS}",
+            "never_default is no instead of yes",
+        ),
+        ("right", "echo >> /opt/smolmon/smolmon.pyz", "the agent is another one"),
+    ],
+    [
+        (
+            "left",
+            "ip route add default via 192.168.50.1 dev eth0",
+            "eth0 also has a default route",
+        ),
+    ],
+    [("left", "ip link set eth0 down", "eth0 was taken down by hand")],
 ]
 
 
@@ -352,16 +368,19 @@ def _in_order(found: facts.Facts) -> facts.Facts:
     )
 
 
-@pytest.mark.parametrize(("node", "command", "said"), BY_HAND, ids=range(len(BY_HAND)))
+@pytest.mark.parametrize("alterations", BY_HAND, ids=range(len(BY_HAND)))
 def test_what_is_altered_by_hand_is_named_and_repaired(
-    lab: Lab, node: str, command: str, said: str
+    lab: Lab, alterations: list[tuple[str, str, str]]
 ) -> None:
     setup(lab, "--yes")
     before = profiles(lab)
-    lab.run(node, "sh", "-c", command)
-    plan = setup(lab, "--plan", code=2)
-    assert said in plan
-    assert list(planned(lab)) == [node]
+    for node, command, _ in alterations:
+        lab.run(node, "sh", "-c", command)
+    plan, whys = setup(lab, "--plan", code=2), planned(lab, "why")
+    for node, _, said in alterations:
+        assert said in plan
+        assert any(said in why for why in whys[node])
+    assert whys.keys() == {node for node, _, _ in alterations}
     setup(lab, "--yes")
     until("nothing left to do", lambda: planned(lab) == {}, 20)
     assert profiles(lab) == before
