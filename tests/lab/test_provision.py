@@ -376,9 +376,8 @@ def test_what_is_altered_by_hand_is_named_and_repaired(
     before = profiles(lab)
     for node, command, _ in alterations:
         lab.run(node, "sh", "-c", command)
-    plan, whys = setup(lab, "--plan", code=2), planned(lab, "why")
+    whys = planned(lab, "why")
     for node, _, said in alterations:
-        assert said in plan
         assert any(said in why for why in whys[node])
     assert whys.keys() == {node for node, _, _ in alterations}
     setup(lab, "--yes")
