@@ -251,7 +251,7 @@ CHECKS = (
         alerts="SmolmonDefaultRouteStolen",
     ),
     Check(
-        "Neighbours' hardware addresses are right and steady",
+        "Neighbours' hardware addresses are right",
         "Part 4: ARP cache issues",
         "min by (cluster, node, target) ("
         # Once is a replaced machine or adapter, if it then is the declared node's.

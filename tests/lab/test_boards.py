@@ -196,7 +196,7 @@ FAILS = {
     "isolation-broken@pi5": {"Workers' segments are kept apart": "pi5"},
     "internet-blocked@pi4": {"The internet answers": "pi4"},
     "default-route-stolen@pi4": {"Internet traffic leaves by Wi-Fi": "pi4"},
-    "neighbor-wrong@pi4": {"Neighbours' hardware addresses are right and steady": "pi4"},
+    "neighbor-wrong@pi4": {"Neighbours' hardware addresses are right": "pi4"},
     "server-exposed@mini1 firewall-drop@mini1": {
         "The server listens on the fabric only": "mini1",
         "The training port answers while a server listens": "pi4",
