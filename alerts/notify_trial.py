@@ -141,9 +141,10 @@ def trial(
 
 def _until_told(alertmanager: Alertmanager, longest: float, say: Callable[[str], None]) -> None:
     """Wait until all have been told that an earlier test is over."""
+    if not alertmanager.alerts(alertname=OVER):
+        return
+    say(f"waiting until all were told that an earlier test is over, {longest:.0f} s at most")
     end = time.monotonic() + longest
-    if alertmanager.alerts(alertname=OVER):
-        say(f"waiting until all were told that an earlier test is over, {longest:.0f} s at most")
     while time.monotonic() < end and alertmanager.alerts(alertname=OVER):
         time.sleep(POLL)
 

@@ -10,6 +10,7 @@ from urllib.error import URLError
 from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
+from smolmon.alertmanager import Alertmanager, AlertmanagerError
 from smolmon.alerts.render import TLS
 from smolmon.lab.controller import CLUSTER_FILE, MONITOR, UNITS, WEBHOOK
 from smolmon.lab.errors import LabError
@@ -38,13 +39,12 @@ def start(speed: float, alertmanager: str) -> None:
     end = time.monotonic() + START_DEADLINE
     while True:
         try:
-            get(f"{alertmanager}/api/v2/status")
-        except (OSError, ValueError) as error:
-            if time.monotonic() > end:
-                raise LabError(f"Alertmanager does not answer: {error}") from None
-            time.sleep(0.1)
-        else:
+            Alertmanager(alertmanager).configuration()
             return
+        except AlertmanagerError as error:
+            if time.monotonic() > end:
+                raise LabError(str(error)) from None
+        time.sleep(0.1)
 
 
 def wait_for_scrapes(nodes: Sequence[str], prometheus: str) -> None:

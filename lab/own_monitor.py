@@ -9,7 +9,7 @@ from smolmon.cluster.edit import EditError, edited, replaced, value_of
 from smolmon.cluster.load import ClusterError, parse
 from smolmon.cluster.monitor import DEFAULT_ALERTMANAGER, DEFAULT_PROMETHEUS
 
-# Of the section `monitor`; one that is an agent would tell nobody of anything.
+# Of the section `monitor`, as YAML; one that is an agent would tell nobody of anything.
 OWN = {
     "prometheus": f"'{DEFAULT_PROMETHEUS}'",
     "alertmanager": f"'{DEFAULT_ALERTMANAGER}'",
@@ -23,12 +23,7 @@ def with_own_monitor(text: str, file: str) -> str:
     Raises EditError, and ClusterError where `text` is no cluster file.
     """
     before = parse(text, file)
-    own = evolve(
-        before.monitor,
-        prometheus=DEFAULT_PROMETHEUS,
-        alertmanager=DEFAULT_ALERTMANAGER,
-        agent=False,
-    )
+    own = evolve(before.monitor, **{key: yaml.safe_load(value) for key, value in OWN.items()})
     section = value_of(yaml.compose(text, Loader=yaml.SafeLoader), "monitor")
     found = {key: value_of(section, key) for key in OWN}
     made = edited(text, (replaced(node, OWN[key]) for key, node in found.items() if node))

@@ -57,10 +57,7 @@ def test_the_labs_image_has_the_programs_that_the_lab_needs() -> None:
     image = (ROOT / "deploy/lab.Dockerfile").read_text(encoding="utf-8")
     installed = image.split("--no-install-recommends")[1].split("&&")[0].replace("\\", "").split()
     # In the image curl asks after its health, and procps is for who looks inside.
-    only_tests, only_image = (
-        {"dbus-daemon", "tmux"},
-        {"curl", "procps"},
-    )
+    only_tests, only_image = {"dbus-daemon", "tmux"}, {"curl", "procps"}
     assert set(installed) == {a or b for a, b in needed} - only_tests | only_image
 
 

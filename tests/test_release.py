@@ -75,7 +75,8 @@ def test_it_works_in_an_empty_environment(built: Path, tmp_path: Path, kind: str
         command = f'cd "{tmp_path}" && exec venv/bin/smolmon "$@"'
         return run("sh", "-c", command, "sh", *args, PYTHONPATH="").stdout
 
-    # Help is there at once, since it imports no package but one.
+    assert "Provision" in smolmon("--help")
+    # It is there at once, since it imports no package but one.
     python = tmp_path / "venv/bin/python"
     needed = imported(python, "-m", "smolmon", "--help") - imported(python, "-c", "pass")
     assert needed == {"click", "smolmon"}

@@ -74,12 +74,13 @@ def up(
             return
         engine = engines.find()
         _check_credentials(clusters, folder)
-        if url is None and starts_alertmanager(monitor_of(in_containers(clusters))):
-            _check_receivers(clusters, folder)
+        inside = in_containers(clusters)
+        if url is None and starts_alertmanager(monitor_of(inside)):
+            _check_receivers(inside, folder)
         made = texts(clusters, 1.0, url, names)
         _say(f"writing the configuration into {folder}")
         written(folder, made)
-        _start(engine, folder, clusters, services_of(in_containers(clusters), long_term))
+        _start(engine, folder, clusters, services_of(inside, long_term))
     except (ComposeError, RenderError, TrustError) as error:
         click.echo(str(error), err=True)
         sys.exit(1 if isinstance(error, ComposeError) else 2)
@@ -140,7 +141,7 @@ def _check_receivers(clusters: Sequence[Cluster], folder: Path) -> None:
             f"notify: {name} cannot be read in the container; put the file into "
             f"{inside / 'secrets'}, readable by you alone, and write `secrets/{Path(name).name}`"
         )
-    if not notify.receivers and not notify_of(in_containers(clusters)).local:
+    if not notify.receivers and not notify.local:
         _say("note: nobody is told of alerts; name a receiver under `notify` in the cluster file")
 
 

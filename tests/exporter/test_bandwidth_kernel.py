@@ -411,12 +411,6 @@ def test_both_ends_by_hand(tmp_path):
     assert got["measurement"]["rate"] == pytest.approx(WIRE, rel=0.1)
 
 
-def is_right(namespace: str, labels: dict[str, str]) -> bool:
-    """Whether the last result is the wire's rate."""
-    rate = scrape(namespace)["smolmon_bandwidth_bytes_per_second", key(labels)]
-    return rate == pytest.approx(WIRE, rel=0.1)
-
-
 def test_two_exporters_keep_the_timetable(tmp_path):
     """Both directions, twice in a row; a lost server; and the pings go on as ever."""
     file = tmp_path / "cluster.yaml"
@@ -503,6 +497,12 @@ def key(labels):
 def two_good(namespace, labels):
     good = key({**labels, "result": "success"})
     return scrape(namespace).get(("smolmon_bandwidth_tests_total", good), 0) >= 2
+
+
+def is_right(namespace: str, labels: dict[str, str]) -> bool:
+    """Whether the last result is the wire's rate."""
+    rate = scrape(namespace)["smolmon_bandwidth_bytes_per_second", key(labels)]
+    return rate == pytest.approx(WIRE, rel=0.1)
 
 
 def scrape(namespace):
